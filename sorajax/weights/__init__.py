@@ -1,0 +1,1 @@
+"""Foreign checkpoints in and out: one table of rules a model, one function that applies any table."""
