@@ -1,0 +1,20 @@
+"""What every test gets: homes of its own, so that no test reads or writes the user's keys and caches."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+_HOME = tempfile.TemporaryDirectory(prefix="sorajax-tests-")
+# Set before anything is imported: platformdirs and JAX read them when they are first asked.
+for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+    os.environ[name] = str(Path(_HOME.name) / name.lower())
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root folder."""
+    return ROOT
