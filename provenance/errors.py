@@ -1,0 +1,21 @@
+"""What a user can get wrong. Every message is one line: the thing, the value, the remedy."""
+
+
+class ProvenanceError(Exception):
+    """Base of every error raised on purpose here; the command line prints it and exits with 2."""
+
+
+class InputError(ProvenanceError, ValueError):
+    """A path, array or argument that cannot be used."""
+
+
+class MediaError(ProvenanceError, ValueError):
+    """A file that is not readable video: missing, empty, cut short, or something else entirely."""
+
+
+class KeyFileError(ProvenanceError, ValueError):
+    """A key, certificate or trust list that cannot be used."""
+
+
+class SigningError(ProvenanceError, RuntimeError):
+    """A file that could not be signed, or whose fresh signature did not verify."""
