@@ -1,5 +1,7 @@
 """Layers that every model shares: products with f32 accumulation, and the two norms."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -8,8 +10,37 @@ from sorajax.mesh import param
 
 
 def matmul(x: jax.Array, w: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """x [..., i] times w [i, o] -> f32 [..., o]: operands in ``dtype``, sums in f32."""
+    """x [..., i] times w [i, o] -> f32 [..., o]: operands in ``dtype``, sums in f32, backward too."""
+    if dtype == jnp.float32:
+        return jnp.matmul(x, w, preferred_element_type=jnp.float32)
+    return _low_matmul(x.reshape(-1, x.shape[-1]), w, dtype).reshape(*x.shape[:-1], w.shape[-1])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _low_matmul(x: jax.Array, w: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return jnp.matmul(x.astype(dtype), w.astype(dtype), preferred_element_type=jnp.float32)
+
+
+def _low_forward(x: jax.Array, w: jax.Array, dtype: jnp.dtype) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _low_matmul(x, w, dtype), (x, w)
+
+
+def _low_backward(dtype: jnp.dtype, kept: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    (x, w), dy = kept, dy.astype(dtype)
+    dx = jnp.matmul(dy, _transpose(w.astype(dtype)), preferred_element_type=jnp.float32)
+    dw = jnp.matmul(_transpose(x.astype(dtype)), dy, preferred_element_type=jnp.float32)
+    return dx.astype(x.dtype), dw.astype(w.dtype)
+
+
+_low_matmul.defvjp(_low_forward, _low_backward)
+
+
+def _transpose(x: jax.Array) -> jax.Array:
+    """x.T, on CPU in a form that XLA does not fold into the product: folded, it leaves the fast bf16 kernels."""
+    m, n = x.shape
+    if jax.default_backend() != "cpu" or m % 8:
+        return x.T
+    return x.reshape(8, m // 8, n).transpose(2, 0, 1).reshape(n, m)
 
 
 class Linear(nnx.Module):

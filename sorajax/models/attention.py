@@ -1,0 +1,79 @@
+"""Attention over video and text tokens: one function for every model, and Wan's projections around it.
+
+Letters: b batch, l queries, s keys, n heads, h head channels, d = n h.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from sorajax.mesh import constrain
+from sorajax.models.layers import Linear, RMSNorm
+
+
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """softmax(q k^T / sqrt(h)) v for q [b, l, n, h], k and v [b, s, n, h] -> f32 [b, l, n, h].
+
+    Products take ``dtype`` operands and sum in f32; the softmax is in f32.
+    """
+    scale = 1 / np.sqrt(q.shape[-1])
+    q, k, v = ((x * s).astype(dtype) for x, s in ((q, scale), (k, 1), (v, 1)))
+    weights = jax.nn.softmax(jnp.einsum("blnh,bsnh->bnls", q, k, preferred_element_type=jnp.float32), axis=-1)
+    return jnp.einsum("bnls,bsnh->blnh", weights.astype(dtype), v, preferred_element_type=jnp.float32)
+
+
+def rope_table(grid: tuple[int, int, int], head_dim: int, theta: float = 10000.0) -> tuple[jax.Array, jax.Array]:
+    """Cosines and sines of 3-D rotary positions, each f32 [t h w, head_dim / 2].
+
+    The head's channel pairs are shared between time, height and width as Wan does: 2 (head_dim // 6) channels
+    each for height and width, the rest for time. Angles are computed in float64.
+    """
+    space = 2 * (head_dim // 6)
+    angles = []
+    for axis, (size, dim) in enumerate(zip(grid, (head_dim - 2 * space, space, space), strict=True)):
+        frequencies = theta ** -(np.arange(0, dim, 2, dtype=np.float64) / dim)
+        angle = np.arange(size, dtype=np.float64)[:, None] * frequencies
+        angles.append(angle.reshape([size if i == axis else 1 for i in range(3)] + [dim // 2]))
+
+    def join(parts: list[np.ndarray]) -> jax.Array:  # broadcast in the program, so that no large constant is kept
+        full = [jnp.broadcast_to(jnp.asarray(p, jnp.float32), (*grid, p.shape[-1])) for p in parts]
+        return jnp.concatenate(full, -1).reshape(-1, head_dim // 2)
+
+    return join([np.cos(a) for a in angles]), join([np.sin(a) for a in angles])
+
+
+def rotate(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Rotate neighbouring channel pairs of x [b, l, n, h] by the angles of ``rope_table`` (arXiv 2104.09864)."""
+    cos, sin = (table[:, None, :] for table in rope)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1).reshape(x.shape)
+
+
+class Attention(nnx.Module):
+    """Wan's attention: projections, RMS norm of queries and keys over all channels, rotary positions, output."""
+
+    def __init__(self, dim: int, heads: int, *, eps: float, dtype: jnp.dtype, rngs: nnx.Rngs):
+        def into() -> Linear:
+            return Linear(dim, dim, axes=("embed", "heads"), dtype=dtype, rngs=rngs)
+
+        self.to_q, self.to_k, self.to_v = into(), into(), into()
+        self.to_out = Linear(dim, dim, axes=("heads", "embed"), dtype=dtype, rngs=rngs)
+        self.norm_q, self.norm_k = (RMSNorm(dim, eps=eps, axis="heads") for _ in range(2))
+        self.heads, self.dtype = heads, dtype
+
+    def __call__(self, x: jax.Array, context: jax.Array, rope: tuple[jax.Array, jax.Array] | None) -> jax.Array:
+        """x [b, l, d] attends to context [b, s, d] -> [b, l, d]; ``rope`` turns queries and keys if given."""
+
+        def split(y: jax.Array) -> jax.Array:
+            return y.reshape(*y.shape[:2], self.heads, -1)
+
+        q = split(self.norm_q(self.to_q(x)))
+        k = split(self.norm_k(self.to_k(context)))
+        v = split(self.to_v(context))
+        if rope is not None:
+            q, k = rotate(q, rope), rotate(k, rope)
+        q = constrain(q, "batch", "tokens", "heads", None)
+        k, v = (constrain(y, "batch", None, "heads", None) for y in (k, v))
+        out = attention(q, k, v, self.dtype)
+        return self.to_out(out.reshape(x.shape))
