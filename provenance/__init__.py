@@ -1,0 +1,66 @@
+"""Where does a video come from? Sign, watermark and verify clips (C2PA), without JAX.
+
+    report = provenance.verify("dog.mp4")             # report.status, .exit_code, .manifest, .watermark, .findings
+    provenance.sign("edited.mp4", "signed.mp4")       # signs a file as it is
+    marked = provenance.watermark.embed(frames, payload=b"8 bytes!")
+    found = provenance.watermark.detect(marked)       # .found, .payload, .p_value
+
+Everything is imported when first used, so ``import provenance`` costs nothing. Layers, each importing only those below:
+``cli``; ``signing``; ``verification``; ``report`` and ``manifest``; ``watermark``, ``keys`` and ``video``; ``coding``;
+``errors``.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from provenance import errors, keys, manifest, report, video, watermark
+    from provenance.keys import Signer, callback_signer, default_signer, load_signer
+    from provenance.manifest import Facts
+    from provenance.report import Report
+    from provenance.signing import sign
+    from provenance.verification import verify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Facts",
+    "Report",
+    "Signer",
+    "callback_signer",
+    "default_signer",
+    "errors",
+    "keys",
+    "load_signer",
+    "manifest",
+    "report",
+    "sign",
+    "verify",
+    "video",
+    "watermark",
+]
+
+# No submodule bears the name of a function here, so import order cannot change what a name means.
+_HOMES = {
+    "Facts": "manifest",
+    "Report": "report",
+    "Signer": "keys",
+    "callback_signer": "keys",
+    "default_signer": "keys",
+    "load_signer": "keys",
+    "sign": "signing",
+    "verify": "verification",
+}
+_MODULES = ("errors", "keys", "manifest", "report", "video", "watermark")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"provenance.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"provenance.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'provenance' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,266 @@
+"""Facts about a clip -> a C2PA manifest, and a manifest -> what it says.
+
+C2PA specification 2.x: ``c2pa.created`` with the IPTC digital source type trainedAlgorithmicMedia says that the whole
+picture came from a model; ``c2pa.watermarked.bound`` with a ``c2pa.soft-binding`` assertion says which watermark points to
+this manifest; prompt and model are ``inputTo`` ingredients of the creation. Seed, settings and digests go into an
+assertion of our own, ``io.sorajax.generation``. All of them are *created* assertions, so that the signer answers for them.
+
+A file that is signed as it is, made elsewhere, gets ``c2pa.opened`` on itself as ``parentOf`` ingredient (the EDIT intent):
+the signer vouches that these are the bits it had, and claims nothing about how they were made.
+"""
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from provenance.errors import InputError
+from provenance.watermark import ALGORITHM, PAYLOAD_BYTES
+
+if TYPE_CHECKING:
+    from c2pa import Builder, Context, Reader
+
+MIME = "video/mp4"
+GENERATION = "io.sorajax.generation"
+"""Label of our own assertion."""
+AI_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+
+_LARGEST_PROMPT = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the signer states about a generated clip.
+
+    Give ``prompt`` to store it readable by all; leave it None and give ``prompt_sha256`` (see ``prompt_digest``) to let
+    only those who know the prompt check it.
+
+    Raises:
+        InputError: values that a manifest cannot hold.
+    """
+
+    title: str
+    model_name: str
+    model_digest: str
+    """Of the weights, for example sha256:..."""
+    seed: int
+    payload: bytes | None = None
+    """The watermark's 8 bytes; None if the pictures carry none."""
+    prompt: str | None = None
+    prompt_sha256: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values only: strings, whole and finite numbers, booleans, None, lists and dicts of them."""
+    generator_name: str = "sorajax"
+    generator_version: str = "0"
+    algorithm: str = ALGORITHM
+
+    def __post_init__(self) -> None:
+        if self.payload is not None and len(self.payload) != PAYLOAD_BYTES:
+            raise InputError(f"a watermark payload is {PAYLOAD_BYTES} bytes, not {len(self.payload)}; shorten or pad it")
+        for name in ("title", "model_name", "model_digest", "generator_name", "generator_version", "algorithm"):
+            _check_plain(getattr(self, name), name)
+        for name in ("prompt", "prompt_sha256", "seed", "settings"):
+            _check_plain(getattr(self, name), name)
+
+
+def prompt_digest(prompt: str) -> str:
+    """SHA-256 of the prompt's UTF-8, in hexadecimal."""
+    return hashlib.sha256(prompt.encode()).hexdigest()
+
+
+def context(anchors: str = "") -> "Context":
+    """C2PA settings for signing and reading: the given trust anchors, and never a network address."""
+    from c2pa import Context
+
+    from provenance.keys import ACCEPTED_EKU
+
+    trust = {"user_anchors": anchors, "trust_config": "\n".join(ACCEPTED_EKU)} if anchors else {}
+    return Context.from_dict(
+        {
+            "trust": trust,
+            "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+            "core": {"allowed_network_hosts": []},
+            "soft_binding": {"soft_binding_algorithms": [ALGORITHM]},
+        }
+    )
+
+
+def generated(facts: Facts, ctx: "Context") -> "Builder":
+    """A manifest for a clip that a model made."""
+    from c2pa import Builder
+
+    agent = {"name": facts.generator_name, "version": facts.generator_version}
+    ingredients = [
+        {
+            "title": facts.model_name,
+            "description": facts.model_digest,
+            "relationship": "inputTo",
+            "label": "model",
+            "data_types": [{"type": "c2pa.types.model.jax"}],
+        }
+    ]
+    if facts.prompt is not None:
+        ingredients.append(
+            {
+                "title": "prompt",
+                "format": "text/plain",
+                "relationship": "inputTo",
+                "label": "prompt",
+                "data": {"format": "text/plain", "identifier": "prompt.txt"},
+                "data_types": [{"type": "c2pa.types.generator.prompt"}],
+            }
+        )
+    created = {
+        "action": "c2pa.created",
+        "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "digitalSourceType": AI_MEDIA,
+        "softwareAgent": agent,
+        "parameters": {"ingredientIds": [ingredient["label"] for ingredient in ingredients]},
+    }
+    digest = facts.prompt_sha256 or (None if facts.prompt is None else prompt_digest(facts.prompt))
+    generation = {
+        "model": {"name": facts.model_name, "digest": facts.model_digest},
+        "prompt_sha256": digest,
+        "seed": facts.seed,
+        "settings": dict(facts.settings),
+    }
+    actions: list[dict[str, Any]] = [created]
+    assertions = [{"label": GENERATION, "created": True, "data": generation}]
+    if facts.payload is not None:
+        actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": agent})
+        # A list of bytes is what c2pa-python turns into a CBOR byte string.
+        binding = {"alg": facts.algorithm, "blocks": [{"scope": {}, "value": list(facts.payload)}]}
+        assertions.append({"label": "c2pa.soft-binding", "created": True, "data": binding})
+    assertions.insert(0, {"label": "c2pa.actions.v2", "created": True, "data": {"actions": actions}})
+    builder = Builder(
+        {
+            "title": facts.title,
+            "format": MIME,
+            "claim_generator_info": [agent],
+            "assertions": assertions,
+            "ingredients": ingredients,
+        },
+        ctx,
+    )
+    if facts.prompt is not None:
+        builder.add_resource("prompt.txt", io.BytesIO(facts.prompt.encode()))
+    return builder
+
+
+def as_it_is(title: str, generator: Mapping[str, str], ctx: "Context") -> "Builder":
+    """A manifest for a file made elsewhere: ``c2pa.opened``, itself as parent, no claim about its making."""
+    from c2pa import Builder, C2paBuilderIntent
+
+    _check_plain(title, "title")
+    builder = Builder({"title": title, "format": MIME, "claim_generator_info": [dict(generator)]}, ctx)
+    builder.set_intent(C2paBuilderIntent.EDIT)
+    return builder
+
+
+def describe(store: Mapping[str, Any], reader: "Reader | None" = None) -> dict[str, Any]:
+    """The active manifest of a store (``Reader.json()`` parsed), in plain words and types, with nothing trusted:
+    a stranger wrote it, and any part may be missing or of an unexpected kind."""
+    active = _dict(_dict(store.get("manifests")).get(store.get("active_manifest", "")))
+    assertions = [a for a in _list(active.get("assertions")) if isinstance(a, dict)]
+
+    def data(prefix: str) -> list[dict]:
+        return [_dict(a.get("data")) for a in assertions if str(a.get("label", "")).split("__")[0] == prefix]
+
+    actions = [
+        {"action": a.get("action"), "when": a.get("when"), "origin": a.get("digitalSourceType")}
+        for label in ("c2pa.actions.v2", "c2pa.actions")
+        for found in data(label)
+        for a in _list(found.get("actions"))
+        if isinstance(a, dict)
+    ]
+    origins = [str(a["origin"]).rstrip("/").rsplit("/", 1)[-1] for a in actions if a["origin"]]
+    signature = _dict(active.get("signature_info"))
+    ingredients = [i for i in _list(active.get("ingredients")) if isinstance(i, dict)]
+    generators = [_dict(g) for g in _list(active.get("claim_generator_info"))]
+    return {
+        "label": active.get("label") or store.get("active_manifest"),
+        "title": active.get("title"),
+        "generator": " ".join(str(g[k]) for g in generators[:1] for k in ("name", "version") if g.get(k)) or None,
+        "origin": origins[0] if origins else None,
+        "when": signature.get("time") or next((a["when"] for a in actions if a["when"]), None),
+        "signer": {
+            "name": signature.get("common_name"),
+            "organisation": signature.get("issuer"),
+            "algorithm": signature.get("alg"),
+            "serial": signature.get("cert_serial_number"),
+        },
+        "actions": actions,
+        "ingredients": [{k: i.get(k) for k in ("title", "relationship", "format")} for i in ingredients],
+        "prompt": _prompt(ingredients, reader),
+        "generation": next(iter(data(GENERATION)), None),
+        "soft_bindings": [
+            {"alg": binding.get("alg"), "payload": value}
+            for binding in data("c2pa.soft-binding")
+            for block in _list(binding.get("blocks"))
+            for value in [_hex(_dict(block).get("value"))]
+        ],
+    }
+
+
+def _prompt(ingredients: list[dict], reader: "Reader | None") -> str | None:
+    """Text of the prompt ingredient, where it was stored."""
+    from c2pa import C2paError
+
+    for ingredient in ingredients:
+        kinds = {_dict(t).get("type") for t in _list(ingredient.get("data_types"))}
+        uri = _dict(ingredient.get("data")).get("identifier")
+        if reader is not None and "c2pa.types.generator.prompt" in kinds and isinstance(uri, str):
+            stream = io.BytesIO()
+            try:
+                reader.resource_to_stream(uri, stream)
+            except C2paError:
+                continue
+            return stream.getvalue()[:_LARGEST_PROMPT].decode("utf-8", "replace")
+    return None
+
+
+def _hex(value: Any) -> str | None:
+    """A byte string as c2pa-python reads it back: base64 text, or a list of bytes."""
+    try:
+        if isinstance(value, str):
+            return base64.b64decode(value, validate=True).hex()
+        return bytes(value).hex() if isinstance(value, list) else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _dict(value: Any) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list:
+    return value if isinstance(value, list) else []
+
+
+def _check_plain(value: Any, name: str) -> None:
+    """Raise unless CBOR and JSON both hold the value as it is."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{name} holds a lone surrogate, which is no text; remove it") from None
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"{name} has the key {key!r}; keys must be strings")
+            _check_plain(item, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            _check_plain(item, f"{name}[{i}]")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InputError(f"{name} is {value}; only finite numbers can be signed")
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise InputError(f"{name} is {value}; whole numbers must fit 64 bits")
+    elif value is not None:
+        raise InputError(f"{name} is a {type(value).__name__}; only plain values can be signed")

@@ -1,0 +1,135 @@
+"""What a verifier says, for people and for programs.
+
+=========== ==== =====================================================================================
+status      code meaning
+=========== ==== =====================================================================================
+authentic   0    a valid C2PA manifest by a trusted signer, content unchanged, nothing contradicts it
+altered     1    a manifest is there but something does not hold; the findings say what
+unreadable  2    not a video file, cut short, or not there
+absent      3    no manifest. A watermark may still be there: then the findings name its payload, which
+                 says where to ask, but proves nothing by itself, since the public key lets anyone write one
+untrusted   4    everything holds, but nobody on a trust list vouches for the signer
+recovered   5    no manifest in the file, but its watermark leads to a registered one
+=========== ==== =====================================================================================
+
+``authentic`` is about origin, not truth: this signer signed exactly these pictures. It does not say that what they show
+happened, nor that the signer's account of how they were made is correct.
+
+Several files give the worst code, from best to worst: authentic, recovered, untrusted, absent, unreadable, altered.
+"""
+
+import json
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from provenance.watermark import Detection
+
+EXIT_CODES = {"authentic": 0, "altered": 1, "unreadable": 2, "absent": 3, "untrusted": 4, "recovered": 5}
+BEST_TO_WORST = ("authentic", "recovered", "untrusted", "absent", "unreadable", "altered")
+
+_SUMMARIES = {
+    "authentic": "signed by a trusted signer, and unchanged since",
+    "altered": "carries credentials that do not hold",
+    "unreadable": "cannot be read",
+    "absent": "carries no credentials",
+    "untrusted": "signed and unchanged since, but by a signer that nobody here vouches for",
+    "recovered": "a copy of a registered clip, without its credentials",
+}
+_LONGEST = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The verdict on one file. Everything in ``manifest`` and ``findings`` may hold text by strangers: ``to_text``
+    and ``to_json`` escape it."""
+
+    path: str
+    status: str
+    """authentic, altered, unreadable, absent, untrusted or recovered."""
+    manifest: dict[str, Any] | None = None
+    """What the active manifest says; None without one. See ``provenance.manifest.describe``."""
+    watermark: "Detection | None" = None
+    """None when the pictures were not looked at."""
+    findings: tuple[str, ...] = ()
+    """What was noticed, a sentence each, the decisive ones first."""
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.status]
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a few words."""
+        return _SUMMARIES[self.status]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the payload in hexadecimal."""
+        mark = self.watermark
+        return {
+            "path": self.path,
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "summary": self.summary,
+            "manifest": self.manifest,
+            "watermark": mark
+            and {"found": mark.found, "payload": mark.payload and mark.payload.hex(), "p_value": mark.p_value},
+            "findings": list(self.findings),
+        }
+
+    def to_json(self) -> str:
+        """One line of pure ASCII without control characters."""
+        return json.dumps(self.to_dict(), ensure_ascii=True).replace("\x7f", "\\u007f")
+
+    def to_line(self) -> str:
+        """One line: file, status, the decisive finding."""
+        why = self.findings[0] if self.findings else self.summary
+        return f"{escape(self.path)}: {self.status.upper()}: {escape(why)}"
+
+    def to_text(self) -> str:
+        """A page for a person: verdict first, then who, when, with what, and every finding."""
+        lines = [f"{escape(self.path)}: {self.status.upper()}", f"  {self.summary}"]
+        lines += [f"  {name + ':':<12}{escape(value)}" for name, value in self._facts() if value]
+        lines += [f"  - {escape(finding)}" for finding in self.findings]
+        return "\n".join(lines)
+
+    def _facts(self) -> Iterable[tuple[str, str]]:
+        if said := self.manifest:
+            yield "title", _text(said.get("title"))
+            signer = said.get("signer") or {}
+            yield "signer", _text(signer.get("name") or signer.get("organisation"))
+            yield "made with", _text(said.get("generator"))
+            yield "origin", _text(said.get("origin"))
+            yield "time", " ".join(filter(None, [_text(said.get("when")), "(as the signer says)" if said.get("when") else ""]))
+            model = (said.get("generation") or {}).get("model")
+            if isinstance(model, dict):
+                yield "model", " ".join(_text(model.get(part)) for part in ("name", "digest") if model.get(part))
+            yield "prompt", _text(said.get("prompt"))
+            yield "actions", ", ".join(_text(a.get("action")) for a in said.get("actions") or [])
+        mark = self.watermark
+        if mark is not None:
+            found = f"{mark.payload.hex()} (p = {mark.p_value:.1e})" if mark.payload else "none found"
+            yield "watermark", found
+
+
+def worst_exit_code(reports: Iterable[Report]) -> int:
+    """The exit code of several files; 0 for none."""
+    return EXIT_CODES[max((r.status for r in reports), key=BEST_TO_WORST.index, default="authentic")]
+
+
+def escape(text: str) -> str:
+    """Make a stranger's text safe to print: control, invisible and direction-changing characters as \\u{...},
+    and no more than 400 characters."""
+    out = "".join(f"\\u{{{ord(c):x}}}" if _unsafe(c) else c for c in text[:_LONGEST])
+    return out + "..." if len(text) > _LONGEST else out
+
+
+def _unsafe(char: str) -> bool:
+    # Cc control, Cf format (bidi overrides, zero width), Cs lone surrogate, Co private, Cn unassigned, Zl/Zp lines.
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

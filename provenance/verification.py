@@ -1,0 +1,207 @@
+"""Is this file what it says it is? ``verify`` looks and reports; it never raises for what a file may hold.
+
+Order: can it be read at all; is there a manifest and does everything in it hold; do the pictures carry a watermark; do the
+two agree. No network address is followed. What the statuses mean, and what they do not, is in ``provenance.report``.
+
+Manifest and watermark, together:
+
+- the manifest names a payload and the pictures carry another: ``altered``;
+- the manifest claims that the pictures were created by it, names no watermark, and they carry one: ``altered``, for
+  they came from elsewhere;
+- the manifest says that existing material was opened, and the pictures carry a watermark it does not name: as the
+  manifest stands, with a finding, for honest edits of marked clips look like this;
+- the manifest names a payload and none is found in the pictures: as the manifest stands, with a finding. The hash of
+  the content already says whether these are the signed bits;
+- no manifest, but a watermark: ``absent``, with a finding that gives the payload. Not ``altered``: pictures can be marked
+  and never signed, and the public key lets anyone mark them, so nothing proves that credentials were removed.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provenance import keys, video
+from provenance.errors import KeyFileError, MediaError
+from provenance.report import Report
+
+if TYPE_CHECKING:
+    from provenance.watermark import Detection
+
+MOST_FRAMES = 300
+"""Longer videos are sampled evenly: more frames hardly help the watermark."""
+
+_BMFF = ("mp4", "mov")
+_REASONS = {
+    "assertion.bmffHash.mismatch": "the content is not what was signed: pictures, sound or their order were changed",
+    "assertion.dataHash.mismatch": "the content is not what was signed",
+    "assertion.hashedURI.mismatch": "a statement in the manifest was changed after signing",
+    "assertion.missing": "a statement that was signed is missing from the manifest",
+    "claimSignature.mismatch": "the signature does not belong to this manifest",
+    "claimSignature.missing": "the manifest has no signature",
+    "claimSignature.outsideValidity": "the certificate was not valid when the file was signed",
+    "signingCredential.expired": "the signer's certificate has expired, and no time stamp proves an earlier signature",
+    "signingCredential.invalid": "the signer's certificate may not be used to sign credentials",
+    "signingCredential.revoked": "the signer's certificate was revoked",
+    "signingCredential.ocsp.revoked": "the signer's certificate was revoked",
+    "timeStamp.mismatch": "the time stamp belongs to another signature",
+    "ingredient.manifest.mismatch": "the credentials of a source file were changed",
+}
+
+
+def verify(
+    path: str | os.PathLike,
+    trust: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    *,
+    watermark_key: bytes | None = None,
+) -> Report:
+    """Verify one file.
+
+    Args:
+        path: a video file.
+        trust: PEM file or files with roots to believe, besides this machine's own and ``$SORAJAX_TRUST``.
+        watermark_key: a private watermark key; None is the public one.
+
+    Raises:
+        KeyFileError: a trust list that cannot be read. Nothing else: a file that cannot be read is ``unreadable``.
+    """
+    name = os.fspath(path)
+    name = os.fsdecode(name) if isinstance(name, bytes) else name
+    findings: list[str] = []
+    try:
+        anchors = keys.trust_anchors(trust)
+    except KeyFileError:
+        if trust is not None or os.environ.get("SORAJAX_TRUST"):
+            raise
+        anchors = ""
+        findings.append("this machine's own development root is damaged and was left out")
+    try:
+        info = video.probe(path)
+        manifest, state, failures = None, None, []
+        if info.container in _BMFF:
+            manifest, state, failures = _read_manifest(Path(path), anchors)
+        else:
+            findings.append(f"credentials are read from MP4 and MOV only; this is {info.container}")
+        mark, trouble = _look(path, info.frames, watermark_key)
+        if trouble and state is None:
+            raise MediaError(trouble)
+    except MediaError as error:
+        return Report(path=name, status="unreadable", findings=(str(error), *findings))
+    if trouble:
+        findings.append(f"the pictures could not be searched for a watermark: {trouble}")
+    if state is None:
+        return Report(path=name, status="absent", watermark=mark, findings=(*_without_manifest(mark), *findings))
+    contradictions, notes = _compare(manifest or {}, mark)
+    reasons = failures + contradictions
+    if reasons or state == "Invalid":
+        status = "altered"
+    elif state == "Trusted":
+        status = "authentic"
+    else:
+        status = "untrusted"
+    found = (*reasons, *_about_signer(manifest or {}, status), *notes, *findings)
+    return Report(path=name, status=status, manifest=manifest, watermark=mark, findings=found)
+
+
+def _read_manifest(path: Path, anchors: str) -> tuple[dict[str, Any] | None, str | None, list[str]]:
+    """(what it says, C2PA's validation state, why it does not hold); all empty without a manifest."""
+    from c2pa import C2paError, Reader
+
+    from provenance.manifest import MIME, context, describe
+
+    try:
+        with path.open("rb") as file:
+            reader = Reader.try_create(MIME, file, context=context(anchors))
+            if reader is None:
+                if video.has_manifest_box(path):
+                    return None, "Invalid", ["a C2PA box is there, but holds no manifest"]
+                return None, None, []
+            store = json.loads(reader.json())
+            said = describe(store, reader)
+            state = reader.get_validation_state() or "Invalid"
+            results = reader.get_validation_results() or {}
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror or error}") from None
+    except (C2paError, ValueError, RecursionError) as error:
+        if video.has_manifest_box(path):
+            return None, "Invalid", [f"the manifest cannot be read: {_one_line(error)}"]
+        return None, None, []
+    failures = _failures(results)
+    if state == "Invalid" and not failures:
+        failures = ["the manifest is not valid"]
+    return said, state, failures if state == "Invalid" else []
+
+
+def _failures(results: dict[str, Any]) -> list[str]:
+    """Every failure in plain words, the signer being unknown left out: that is a status of its own."""
+    groups = [results.get("activeManifest") or {}]
+    groups += [delta.get("validationDeltas") or {} for delta in results.get("ingredientDeltas") or []]
+    found = []
+    for group in groups:
+        for failure in group.get("failure") or []:
+            code = str(failure.get("code"))
+            if code != "signingCredential.untrusted":
+                plain = _REASONS.get(code) or _one_line(failure.get("explanation") or "something does not hold")
+                found.append(f"{plain} ({code})")
+    return list(dict.fromkeys(found))
+
+
+def _look(path: str | os.PathLike, frames: int, key: bytes | None) -> tuple["Detection", str | None]:
+    """Search the pictures, and what kept them from being decoded."""
+    from provenance.watermark import Detector
+
+    detector, trouble, seen = Detector(key), None, 0
+    try:
+        for frame in video.read_frames(path, step=max(1, frames // MOST_FRAMES)):
+            detector.add(frame)
+            seen += 1
+    except MediaError as error:
+        trouble = str(error)
+    if not seen and trouble is None:
+        trouble = "it holds no frame that can be decoded"
+    return detector.result(), trouble
+
+
+def _without_manifest(mark: "Detection") -> list[str]:
+    if mark.payload is not None:
+        return [
+            f"no credentials, but its pictures carry the sorajax watermark {mark.payload.hex()}: they come from a marked "
+            "clip, whose credentials may have been removed; its maker can be asked about this number"
+        ]
+    if mark.p_value < 1e-9:
+        return ["no credentials, but traces of a sorajax watermark whose number can no longer be read"]
+    return ["no credentials and no watermark: nothing is known about where it comes from"]
+
+
+def _compare(manifest: dict[str, Any], mark: "Detection") -> tuple[list[str], list[str]]:
+    """(contradictions, notes) between what the manifest names and what the pictures carry."""
+    from provenance.watermark import ALGORITHM
+
+    named = [b["payload"] for b in manifest.get("soft_bindings") or [] if b["alg"] == ALGORITHM]
+    carried = mark.payload.hex() if mark.payload is not None else None
+    if carried is None:
+        return [], ["the manifest names a watermark that was not found in the pictures"] if named else []
+    if carried in named:
+        return [], []
+    if named:
+        return [f"the pictures carry the watermark {carried}, of another clip than the manifest's ({named[0]})"], []
+    if any(a["action"] == "c2pa.created" for a in manifest.get("actions") or []):
+        return [f"the manifest says it created this clip, but the pictures carry another clip's watermark, {carried}"], []
+    return [], [f"the pictures carry the sorajax watermark {carried}, which the manifest does not mention"]
+
+
+def _about_signer(manifest: dict[str, Any], status: str) -> list[str]:
+    signer = manifest.get("signer") or {}
+    if signer.get("organisation") != keys.DEVELOPMENT:
+        return ["no trust list given here vouches for the signer"] if status == "untrusted" else []
+    if status == "authentic":
+        return [
+            "signed with a development identity: it proves that the file is as it was signed, on this machine or by a "
+            "root you chose to trust; it names no person, and other machines do not know it"
+        ]
+    return ["signed with a development identity, which anyone can make: it names no person that could be trusted"]
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,181 @@
+"""Reading video files, safely: formats by their first bytes, never by name, and nothing but the file itself is opened.
+
+FFmpeg (through PyAV) is told which demuxer to use, because left to guess it would take a small text file for a
+playlist and fetch what it names.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from provenance.errors import MediaError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from av.container import InputContainer
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 64_000_000
+"""A frame larger than this is refused: a small file can claim any size."""
+
+_C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"styp", b"pnot"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a file says of itself. ``frames`` is 0 and ``duration`` None where the container does not say."""
+
+    container: str
+    """mp4, mov, matroska (also WebM) or avi."""
+    codec: str
+    width: int
+    height: int
+    fps: float
+    frames: int
+    duration: float | None
+    """Seconds."""
+
+
+def sniff(path: str | os.PathLike) -> str:
+    """The container's name: mp4, mov, matroska or avi.
+
+    Raises:
+        MediaError: missing, a directory, empty, not readable, cut short, or not a video file that is known here.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise MediaError("is a directory; give a video file")
+        if not path.is_file():
+            what = "is not a regular file" if path.exists() else "no such file"
+            raise MediaError(f"{what}; check the path")
+        with path.open("rb") as file:
+            head = file.read(16)
+            if not head:
+                raise MediaError("the file is empty; fetch it again")
+            if head[4:8] in _FIRST_BOXES:
+                _check_boxes(file)
+                return "mov" if head[4:12] == b"ftypqt  " or head[4:8] != b"ftyp" else "mp4"
+    except (OSError, ValueError) as error:
+        if isinstance(error, MediaError):
+            raise
+        raise MediaError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return "matroska"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    raise MediaError("not a video file; MP4, MOV, WebM, MKV and AVI can be read")
+
+
+def boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Top-level ISO BMFF boxes (ISO/IEC 14496-12, 4.2) as (type, offset, size).
+
+    Raises:
+        MediaError: a box that reaches beyond the end of the file, or is smaller than its own header.
+    """
+    end = file.seek(0, os.SEEK_END)
+    at = 0
+    while at < end:
+        file.seek(at)
+        header = file.read(16)
+        if len(header) < 8:
+            raise MediaError(f"cut short or damaged: {len(header)} stray bytes at the end; fetch it again")
+        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        least = 8
+        if size == 1:
+            size, least = int.from_bytes(header[8:16], "big"), 16
+        elif size == 0:
+            size = end - at
+        if size < least:
+            raise MediaError(f"damaged: the box at byte {at} says it has {size} bytes; fetch it again")
+        if at + size > end:
+            name = kind.decode("ascii", "replace") if kind.isalnum() else kind.hex()
+            raise MediaError(f"cut short: its {name} box needs {at + size} bytes, the file has {end}; fetch it again")
+        yield kind, at, size
+        at += size
+
+
+def _check_boxes(file: BinaryIO) -> None:
+    kinds = {kind for kind, _, _ in boxes(file)}
+    if b"moov" not in kinds:
+        raise MediaError("cut short or damaged: it has no moov box, so no frame can be found; fetch it again")
+
+
+def has_manifest_box(path: str | os.PathLike) -> bool:
+    """Whether a C2PA box stands at the top level, readable or not."""
+    with Path(path).open("rb") as file:
+        for kind, at, size in boxes(file):
+            if kind == b"uuid" and size >= 24:
+                file.seek(at)
+                if _C2PA_UUID in file.read(32):
+                    return True
+    return False
+
+
+def probe(path: str | os.PathLike) -> VideoInfo:
+    """What the file says of its video stream, without decoding it.
+
+    Raises:
+        MediaError: as ``sniff``, or no video stream in it.
+    """
+    container = sniff(path)
+    with Path(path).open("rb") as file, _open(file, container) as media:
+        stream = media.streams.video[0]
+        duration = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+        if duration is None and media.duration:
+            duration = media.duration / 1e6
+        return VideoInfo(
+            container=container,
+            codec=stream.codec_context.name,
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            fps=float(stream.average_rate or 0),
+            frames=stream.frames,
+            duration=duration,
+        )
+
+
+def read_frames(path: str | os.PathLike, *, step: int = 1) -> "Iterator[NDArray[np.uint8]]":
+    """Every ``step``-th frame as uint8 [h, w, 3], RGB, one at a time.
+
+    Raises:
+        MediaError: as ``probe``, or frames that cannot be decoded.
+    """
+    import av
+
+    container = sniff(path)
+    with Path(path).open("rb") as file, _open(file, container) as media:
+        try:
+            for i, frame in enumerate(media.decode(media.streams.video[0])):
+                if i % step == 0:
+                    yield frame.to_ndarray(format="rgb24")
+        except (av.FFmpegError, ValueError, MemoryError) as error:
+            raise MediaError(f"its video cannot be decoded: {_reason(error)}") from None
+
+
+def _open(file: BinaryIO, container: str) -> "InputContainer":
+    import av
+
+    try:
+        media = av.open(file, format={"mp4": "mov"}.get(container, container))
+    except (av.FFmpegError, ValueError, MemoryError) as error:
+        raise MediaError(f"damaged: not {container} inside ({_reason(error)}); fetch it again") from None
+    try:
+        if not media.streams.video:
+            raise MediaError("has no video stream; give a file with pictures")
+        context = media.streams.video[0].codec_context
+        if context is None:
+            raise MediaError("its video is in a format that cannot be decoded here")
+        if context.width * context.height > MAX_PIXELS:
+            raise MediaError(f"frames of {context.width}x{context.height} are refused; the limit is {MAX_PIXELS} pixels")
+    except BaseException:
+        media.close()
+        raise
+    return media
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0] if str(error) else type(error).__name__
