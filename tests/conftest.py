@@ -12,6 +12,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="sorajax-tests-")
 # Set before anything is imported: platformdirs and JAX read them when they are first asked.
 for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
     os.environ[name] = str(Path(_HOME.name) / name.lower())
+os.environ["SORAJAX_KEYS"] = str(Path(_HOME.name) / "keys")
+os.environ.pop("SORAJAX_TRUST", None)
 
 
 @pytest.fixture(scope="session")

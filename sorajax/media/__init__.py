@@ -1,0 +1,1 @@
+"""Frames become files: upscaling, contact sheets, mp4, and the clip that signs itself."""
