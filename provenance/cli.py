@@ -4,6 +4,7 @@ Results go to stdout, errors to stderr as one line. Exit codes: ``provenance.rep
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its escape instead of an exception.
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         return arguments.run(arguments)
@@ -63,13 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "sign",
         help="sign an MP4 as it is",
-        description="Signs an existing MP4 as it is (c2pa.opened): you vouch that these are the bits you had, and claim "
-        "nothing about how they were made. No watermark is added.",
+        description="Signs an existing MP4 as it is (c2pa.opened): you vouch that these are the bits you had, and "
+        "claim nothing about how they were made. No watermark is added.",
     )
     command.add_argument("source", metavar="SRC")
     command.add_argument("-o", "--output", required=True, metavar="DST")
     command.add_argument("--title", help="default: the name of SRC")
-    command.add_argument("--cert", metavar="PEM", help="your certificate chain, leaf first; default: development identity")
+    command.add_argument("--cert", metavar="PEM", help="your chain, leaf first; default: development identity")
     command.add_argument("--key", metavar="PEM", help="the private key of --cert")
     command.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     command.add_argument("--json", action="store_true", help="print the report as JSON")

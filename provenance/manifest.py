@@ -1,12 +1,12 @@
 """Facts about a clip -> a C2PA manifest, and a manifest -> what it says.
 
 C2PA specification 2.x: ``c2pa.created`` with the IPTC digital source type trainedAlgorithmicMedia says that the whole
-picture came from a model; ``c2pa.watermarked.bound`` with a ``c2pa.soft-binding`` assertion says which watermark points to
-this manifest; prompt and model are ``inputTo`` ingredients of the creation. Seed, settings and digests go into an
-assertion of our own, ``io.sorajax.generation``. All of them are *created* assertions, so that the signer answers for them.
+picture came from a model; ``c2pa.watermarked.bound`` with a ``c2pa.soft-binding`` assertion says which watermark points
+to this manifest; prompt and model are ``inputTo`` ingredients of the creation. Seed, settings and digests go into an
+assertion of our own, ``io.sorajax.generation``. All are *created* assertions, so that the signer answers for them.
 
-A file that is signed as it is, made elsewhere, gets ``c2pa.opened`` on itself as ``parentOf`` ingredient (the EDIT intent):
-the signer vouches that these are the bits it had, and claims nothing about how they were made.
+A file that is signed as it is, made elsewhere, gets ``c2pa.opened`` on itself as ``parentOf`` ingredient (the EDIT
+intent): the signer vouches that these are the bits it had, and claims nothing about how they were made.
 """
 
 import base64
@@ -60,7 +60,7 @@ class Facts:
 
     def __post_init__(self) -> None:
         if self.payload is not None and len(self.payload) != PAYLOAD_BYTES:
-            raise InputError(f"a watermark payload is {PAYLOAD_BYTES} bytes, not {len(self.payload)}; shorten or pad it")
+            raise InputError(f"a watermark payload is {PAYLOAD_BYTES} bytes, not {len(self.payload)}")
         for name in ("title", "model_name", "model_digest", "generator_name", "generator_version", "algorithm"):
             _check_plain(getattr(self, name), name)
         for name in ("prompt", "prompt_sha256", "seed", "settings"):

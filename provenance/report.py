@@ -63,6 +63,8 @@ class Report:
     @property
     def summary(self) -> str:
         """The verdict in a few words."""
+        if self.status == "authentic" and ((self.manifest or {}).get("signer") or {}).get("development"):
+            return "signed with a development identity known here, and unchanged since"
         return _SUMMARIES[self.status]
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class Report:
             yield "signer", _text(signer.get("name") or signer.get("organisation"))
             yield "made with", _text(said.get("generator"))
             yield "origin", _text(said.get("origin"))
-            yield "time", " ".join(filter(None, [_text(said.get("when")), "(as the signer says)" if said.get("when") else ""]))
+            yield "time", f"{said['when']} (as the signer says)" if said.get("when") else ""
             model = (said.get("generation") or {}).get("model")
             if isinstance(model, dict):
                 yield "model", " ".join(_text(model.get(part)) for part in ("name", "digest") if model.get(part))

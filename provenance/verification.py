@@ -1,7 +1,7 @@
 """Is this file what it says it is? ``verify`` looks and reports; it never raises for what a file may hold.
 
-Order: can it be read at all; is there a manifest and does everything in it hold; do the pictures carry a watermark; do the
-two agree. No network address is followed. What the statuses mean, and what they do not, is in ``provenance.report``.
+Order: can it be read at all; is there a manifest and does everything in it hold; do the pictures carry a watermark; do
+the two agree. No network address is followed. What the statuses mean and do not mean: ``provenance.report``.
 
 Manifest and watermark, together:
 
@@ -12,8 +12,8 @@ Manifest and watermark, together:
   manifest stands, with a finding, for honest edits of marked clips look like this;
 - the manifest names a payload and none is found in the pictures: as the manifest stands, with a finding. The hash of
   the content already says whether these are the signed bits;
-- no manifest, but a watermark: ``absent``, with a finding that gives the payload. Not ``altered``: pictures can be marked
-  and never signed, and the public key lets anyone mark them, so nothing proves that credentials were removed.
+- no manifest, but a watermark: ``absent``, with a finding that gives the payload. Not ``altered``: pictures can be
+  marked and never signed, and the public key lets anyone mark them, so nothing proves that credentials were removed.
 """
 
 import json
@@ -92,7 +92,7 @@ def verify(
         findings.append(f"the pictures could not be searched for a watermark: {trouble}")
     if state is None:
         return Report(path=name, status="absent", watermark=mark, findings=(*_without_manifest(mark), *findings))
-    contradictions, notes = _compare(manifest or {}, mark)
+    contradictions, notes = _compare(manifest, mark) if manifest is not None else ([], [])
     reasons = failures + contradictions
     if reasons or state == "Invalid":
         status = "altered"
@@ -119,6 +119,7 @@ def _read_manifest(path: Path, anchors: str) -> tuple[dict[str, Any] | None, str
                 return None, None, []
             store = json.loads(reader.json())
             said = describe(store, reader)
+            said["signer"]["development"] = said["signer"]["organisation"] == keys.DEVELOPMENT
             state = reader.get_validation_state() or "Invalid"
             results = reader.get_validation_results() or {}
     except OSError as error:
@@ -166,8 +167,8 @@ def _look(path: str | os.PathLike, frames: int, key: bytes | None) -> tuple["Det
 def _without_manifest(mark: "Detection") -> list[str]:
     if mark.payload is not None:
         return [
-            f"no credentials, but its pictures carry the sorajax watermark {mark.payload.hex()}: they come from a marked "
-            "clip, whose credentials may have been removed; its maker can be asked about this number"
+            f"no credentials, but its pictures carry the sorajax watermark {mark.payload.hex()}: they come from a "
+            "marked clip, whose credentials may have been removed; its maker can be asked about this number"
         ]
     if mark.p_value < 1e-9:
         return ["no credentials, but traces of a sorajax watermark whose number can no longer be read"]
@@ -187,13 +188,17 @@ def _compare(manifest: dict[str, Any], mark: "Detection") -> tuple[list[str], li
     if named:
         return [f"the pictures carry the watermark {carried}, of another clip than the manifest's ({named[0]})"], []
     if any(a["action"] == "c2pa.created" for a in manifest.get("actions") or []):
-        return [f"the manifest says it created this clip, but the pictures carry another clip's watermark, {carried}"], []
+        return [
+            f"the manifest claims to have created the pictures, but they carry another clip's watermark {carried}"
+        ], []
     return [], [f"the pictures carry the sorajax watermark {carried}, which the manifest does not mention"]
 
 
 def _about_signer(manifest: dict[str, Any], status: str) -> list[str]:
     signer = manifest.get("signer") or {}
-    if signer.get("organisation") != keys.DEVELOPMENT:
+    if status == "altered":
+        return []
+    if not signer.get("development"):
         return ["no trust list given here vouches for the signer"] if status == "untrusted" else []
     if status == "authentic":
         return [

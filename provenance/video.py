@@ -144,24 +144,26 @@ def read_frames(path: str | os.PathLike, *, step: int = 1) -> "Iterator[NDArray[
     Raises:
         MediaError: as ``probe``, or frames that cannot be decoded.
     """
-    import av
+    import av.error
+    import numpy as np
 
     container = sniff(path)
     with Path(path).open("rb") as file, _open(file, container) as media:
         try:
             for i, frame in enumerate(media.decode(media.streams.video[0])):
                 if i % step == 0:
-                    yield frame.to_ndarray(format="rgb24")
-        except (av.FFmpegError, ValueError, MemoryError) as error:
+                    yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        except (av.error.FFmpegError, ValueError, MemoryError) as error:
             raise MediaError(f"its video cannot be decoded: {_reason(error)}") from None
 
 
 def _open(file: BinaryIO, container: str) -> "InputContainer":
     import av
+    import av.error
 
     try:
-        media = av.open(file, format={"mp4": "mov"}.get(container, container))
-    except (av.FFmpegError, ValueError, MemoryError) as error:
+        media = av.open(file, mode="r", format={"mp4": "mov"}.get(container, container))
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
         raise MediaError(f"damaged: not {container} inside ({_reason(error)}); fetch it again") from None
     try:
         if not media.streams.video:
@@ -170,7 +172,8 @@ def _open(file: BinaryIO, container: str) -> "InputContainer":
         if context is None:
             raise MediaError("its video is in a format that cannot be decoded here")
         if context.width * context.height > MAX_PIXELS:
-            raise MediaError(f"frames of {context.width}x{context.height} are refused; the limit is {MAX_PIXELS} pixels")
+            size = f"{context.width}x{context.height}"
+            raise MediaError(f"frames of {size} are refused; the limit is {MAX_PIXELS} pixels")
     except BaseException:
         media.close()
         raise

@@ -1,11 +1,11 @@
 """A blind, keyed video watermark that carries 64 bits. Pure numpy.
 
-**Pattern.** One tile of T x T pixels (T = 128) is drawn in the frequency domain and repeated over the frame, the same in
-every frame. Of the frequencies k with radius between ``BAND`` (cycles a pixel) a keyed third is for synchronisation,
+**Pattern.** One tile of T x T pixels (T = 128) is drawn in the frequency domain and repeated over the frame, the same
+in every frame. Of the frequencies k with radius between ``BAND`` (cycles a pixel) a keyed third is for synchronisation,
 the others for data; all have a keyed random phase phi_k:
 
-    X_k = A_k exp(i phi_k)                 synchronisation
-    X_k = A_k exp(i phi_k) (1 - 2 c_j(k))  data, c the code bits of ``coding``, j(k) keyed
+    X_k = exp(i phi_k)                 synchronisation
+    X_k = exp(i phi_k) (1 - 2 c_j(k))  data, c the code bits of ``coding``, j(k) keyed
     p(x) = sum_k X_k exp(2 pi i k.x / T),  scaled to an rms of 1
 
     marked(x) = frame(x) + g m(x) p(x),    m = local activity (Weber masking), g for an rms error of ``RMS``
@@ -16,13 +16,13 @@ added to R, G and B alike, so it lies in luma: spread spectrum (Cox et al., 1997
 
     Z_k(s) = sum_x r(x) exp(-2 pi i k.x / (T s)),   whitened: Z_k / sqrt(mean of |Z|^2 around k)
 
-a frame resized by s is read without being resampled, and mirrored or turned frames are Z with its axes flipped or swapped.
-For a shift d the statistic is
+a frame resized by s is read without being resampled, and mirrored or turned frames are Z with its axes flipped or
+swapped. For a shift d the statistic is
 
     t(d) = sqrt(2) Re sum_sync Z_k exp(-i phi_k) exp(2 pi i k.d / T) / sqrt(sum_sync |Z_k|^2)
 
-for all d at once by one inverse FFT. In a video that was not marked with this key the phases phi_k are random to Z, so t
-is a normalised sum of independent terms: standard normal, whatever the video shows. With K alignments tried,
+for all d at once by one inverse FFT. In a video that was not marked with this key the phases phi_k are random to Z, so
+t is a normalised sum of independent terms: standard normal, whatever the video shows. With K alignments tried,
 
     p_value = min(1, K Q(t_max)),  Q the normal tail (union bound: never too small).
 
@@ -86,7 +86,6 @@ class _Pattern:
     sync: NDArray[np.bool_]
     bit: NDArray[np.int64]
     """Code bit of each data frequency, in the order of ``~sync``."""
-    amplitude: NDArray[np.float64]
 
 
 @lru_cache(maxsize=8)
@@ -101,11 +100,11 @@ def _pattern(key: bytes) -> _Pattern:
     phase = np.exp(2j * np.pi * words[0] / 2.0**32).astype(np.complex64)
     order = np.argsort(words[1], kind="stable")
     sync = np.zeros(n, bool)
-    sync[order[: n - 2 * coding.CODE_BITS if n < 3 * coding.CODE_BITS else n // 3]] = True
+    sync[order[: n // 3]] = True
     data = np.argsort(words[2][~sync], kind="stable")
     bit = np.empty(len(data), np.int64)
     bit[data] = np.arange(len(data)) % coding.CODE_BITS
-    return _Pattern(ky, kx, phase, sync, bit, amplitude=np.ones(n))
+    return _Pattern(ky, kx, phase, sync, bit)
 
 
 def _tile(payload: bytes, key: bytes) -> NDArray[np.float32]:
@@ -114,12 +113,12 @@ def _tile(payload: bytes, key: bytes) -> NDArray[np.float32]:
     sign = np.ones(len(pattern.ky))
     sign[~pattern.sync] = 1.0 - 2.0 * coding.encode(payload)[pattern.bit]
     spectrum = np.zeros((TILE, TILE), np.complex128)
-    spectrum[pattern.ky % TILE, pattern.kx] = pattern.amplitude * pattern.phase * sign
+    spectrum[pattern.ky % TILE, pattern.kx] = pattern.phase * sign
     tile = np.fft.ifft2(spectrum).real
     return (tile / np.sqrt(np.mean(tile**2))).astype(np.float32)
 
 
-def _box(x: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+def _box(x: NDArray[np.floating], radius: int) -> NDArray[np.float32]:
     """Mean over (2 radius + 1)^2 neighbours, edges repeated. x [h, w]."""
     size = 2 * radius + 1
     for axis in (0, 1):
@@ -128,7 +127,7 @@ def _box(x: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
         total = np.cumsum(np.pad(x, pad, mode="edge"), axis=axis, dtype=np.float64)
         n = x.shape[axis]
         x = ((total.take(range(size, size + n), axis) - total.take(range(n), axis)) / size).astype(np.float32)
-    return x
+    return x.astype(np.float32, copy=False)
 
 
 def _luma(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -247,11 +246,12 @@ def _plane(image: NDArray[np.float32], scale: float) -> NDArray[np.complex64]:
     k = np.arange(-_RADIUS, _RADIUS + 1)
     height, width = image.shape
     # Pixel centres: a resized picture keeps (x + 1/2) / s.
-    ey = np.exp(-2j * np.pi / (TILE * scale) * np.outer(k, np.arange(height) + 0.5)).astype(np.complex64)
-    ex = np.exp(-2j * np.pi / (TILE * scale) * np.outer(np.arange(width) + 0.5, k[_RADIUS:])).astype(np.complex64)
-    half = ey @ (image @ ex)
+    turn = 2.0 * np.pi / (TILE * scale)
+    ey = np.exp(-1j * turn * np.outer(k, np.arange(height) + 0.5)).astype(np.complex64)
+    angle = turn * np.outer(np.arange(width) + 0.5, k[_RADIUS:])
+    half = ey @ (image @ np.cos(angle).astype(np.float32) - 1j * (image @ np.sin(angle).astype(np.float32)))
     plane = np.concatenate([np.conj(half[::-1, :0:-1]), half], axis=1)
-    power = _box((plane.real**2 + plane.imag**2).astype(np.float32), 3)
+    power = _box(np.abs(plane) ** 2, 3)
     plane = plane / np.sqrt(power + 1e-6 * power.max() + 1e-30)
     return (plane / np.maximum(1.0, np.abs(plane) / 1.8)).astype(np.complex64)
 
