@@ -6,8 +6,8 @@ chain and key (``load_signer``), and a callback for a key that never leaves its 
 **What the development identity is worth.** It is a root and a leaf certificate made on this machine by whoever ran
 sorajax first. Nobody checked a name, so the certificates carry none: they say "development identity". A clip signed
 with it verifies as ``authentic`` only where that root is in the key folder, that is for the same user on the same
-machine, and means "signed here, unchanged since"; everywhere else it is ``untrusted``. To publish, sign with a certificate that
-others trust.
+machine, and means "signed here, unchanged since"; everywhere else it is ``untrusted``. To publish, sign with a
+certificate that others trust.
 
 Without a time stamp C2PA checks a certificate at the time of *verification*, so a clip is only good until its leaf
 expires; hence the leaf's long life.

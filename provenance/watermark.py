@@ -22,9 +22,9 @@ swapped. For a shift d the statistic is
     t(d) = sqrt(2) Re sum_sync Z_k exp(-i phi_k) exp(2 pi i k.d / T) / sqrt(sum_sync |Z_k|^2)
 
 for all d at once by one inverse FFT. In a video that was not marked with this key the phases phi_k are random to Z, so
-t is a normalised sum of independent terms: standard normal, whatever the video shows. With K alignments tried,
+t is a normalised sum of independent terms: standard normal, whatever the video shows. With K alignments to try,
 
-    p_value = min(1, K Q(t_max)),  Q the normal tail (union bound: never too small).
+    p_value = min(1, K Q(t_max)),  Q the normal tail (union bound: errs towards 1).
 
 ``found`` needs p_value < 1e-9 and the payload's CRC-24.
 
@@ -61,7 +61,8 @@ _RADIUS = math.ceil(BAND[1] * TILE)
 _SHIFTS = TILE * TILE
 _SCALES = tuple(float(s) for s in np.exp(np.arange(-np.log(2), np.log(2), 0.007)))
 _SEARCH_SIDE = 384
-_ALIGNMENTS = _SHIFTS * (8 + 2 * len(_SCALES))
+_FINE = tuple(float(s) for s in np.exp(np.linspace(-0.0035, 0.0035, 5)))
+_ALIGNMENTS = _SHIFTS * (8 + 2 * len(_SCALES) * len(_FINE))
 
 
 @dataclass(frozen=True)
@@ -220,8 +221,8 @@ class Detector:
                 ranked.append((t, scale, flipped))
         ranked.sort(reverse=True)
         for _, scale, flipped in ranked[:3]:
-            for fine in scale * np.exp(np.linspace(-0.0035, 0.0035, 5)):
-                plane = _plane(image, float(fine))
+            for fine in _FINE:
+                plane = _plane(image, scale * fine)
                 found = _try_planes([plane[::-1] if flipped else plane], pattern)
                 if found.found or found.p_value < best.p_value:
                     best = found
