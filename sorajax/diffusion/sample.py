@@ -1,0 +1,68 @@
+"""From noise to latents: one compiled step of the solver with classifier-free guidance, called step by step."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sorajax.diffusion import solvers
+from sorajax.mesh import constrain
+from sorajax.models.dit import DiT
+
+Callback = Callable[[int, int, jax.Array], None]
+"""Called after each step with (steps done, all steps, the solver's current latents [b, t, h, w, c])."""
+
+
+def sample(
+    dit: DiT,
+    noise: jax.Array,
+    text: jax.Array,
+    negative: jax.Array | None,
+    *,
+    steps: int,
+    guidance: float,
+    shift: float,
+    solver: str = "unipc",
+    callback: Callback | None = None,
+) -> jax.Array:
+    """Latents f32 [b, t, h, w, c] that the solver reaches from ``noise`` of that shape.
+
+    text and negative are states [b, s, e]. Guidance is v_neg + g (v_text - v_neg) (Ho and Salimans 2022, equation
+    6 with w = g - 1); without negative states, or at guidance 1, the model runs once a step instead of twice.
+    """
+    table = solvers.tables(solver, steps, shift)
+    state = solvers.init_state(solver, noise)
+    if negative is not None and guidance != 1.0:
+        text = jnp.concatenate([negative, text])
+    for i in range(steps):
+        state = _step(dit, solver, _row(table, i), state, text, jnp.float32(guidance))
+        if callback is not None:
+            callback(i + 1, steps, state.x)
+    return state.x
+
+
+def _row(table: solvers.Tables, i: int) -> solvers.Tables:
+    """Step ``i`` of the tables as tables of one step, so that one compiled program serves any number of steps."""
+    return jax.tree.map(np.asarray, solvers.Tables(
+        sigmas=table.sigmas[i : i + 2],
+        timesteps=table.timesteps[i : i + 1],
+        correct=None if table.correct is None else table.correct[i : i + 1],
+        predict=None if table.predict is None else table.predict[i : i + 1],
+    ))
+
+
+@partial(jax.jit, static_argnums=1, donate_argnums=3)
+def _step(
+    dit: DiT, solver: str, row: solvers.Tables, state: solvers.State, text: jax.Array, guidance: jax.Array
+) -> solvers.State:
+    x = constrain(state.x, "batch", None, None, None, None)
+    copies = text.shape[0] // x.shape[0]
+    inputs = jnp.concatenate([x] * copies)
+    v: Any = dit(inputs, jnp.broadcast_to(jnp.asarray(row.timesteps)[0], inputs.shape[:1]), text)
+    if copies == 2:
+        negative, positive = jnp.split(v, 2)
+        v = negative + guidance * (positive - negative)
+    return solvers.step(solver, row, 0, state, v)

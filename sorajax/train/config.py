@@ -1,0 +1,112 @@
+"""What a training run is told: one TOML file a stage, ``base`` naming the file it starts from."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sorajax.config import ModelConfig, from_dict, read_toml
+from sorajax.data.world import WorldConfig
+from sorajax.errors import ConfigError
+
+OBJECTIVES = ("text", "vae", "video")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW: warm-up, constant rate, then a linear fall to zero over the last ``decay_steps``."""
+
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    decay_steps: int = 0
+    weight_decay: float = 0.01
+    b1: float = 0.9
+    b2: float = 0.99
+    clip_norm: float = 1.0
+    ema: float = 0.999
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """Sizes of the mesh axes; -1 takes the devices that are left."""
+
+    data: int = -1
+    fsdp: int = 1
+    seq: int = 1
+    tensor: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoConfig:
+    """How the transformer learns from cached latents of the world's clips."""
+
+    clips: int = 16384
+    """Clips rendered and encoded once, then drawn from in a random order."""
+    caption_dropout: float = 0.1
+    foreground: float = 0.0
+    """Extra weight of latent cells that an object covers."""
+    sigma_mean: float = 0.0
+    sigma_std: float = 1.0
+    shift: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeLossConfig:
+    """The autoencoder's loss: weighted L1 of frames and of their differences, and the KL term."""
+
+    frames: int = 9
+    foreground: float = 4.0
+    edges: float = 1.0
+    kl: float = 1e-4
+    decoder_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One stage of training. Parts are read from and exported to ``<runs>/<model name>/model``."""
+
+    objective: str
+    model: ModelConfig
+    world: WorldConfig = field(default_factory=WorldConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
+    vae_loss: VaeLossConfig = field(default_factory=VaeLossConfig)
+    steps: int = 10000
+    batch: int = 32
+    seed: int = 0
+    dtype: str = "bfloat16"
+    log_every: int = 20
+    checkpoint_every: int = 500
+    evaluate_every: int = 1000
+    warm_start: bool = False
+    """Begin from the weights exported before (when there is no checkpoint to resume)."""
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(f"objective: {self.objective!r} is unknown; known: {', '.join(OBJECTIVES)}")
+        for key in ("steps", "batch", "log_every", "checkpoint_every", "evaluate_every"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"{key}: {getattr(self, key)} is too small; at least 1")
+
+
+FIXED = ("objective", "model", "world", "optimizer", "video", "vae_loss", "batch", "seed", "dtype")
+"""What may not change between a checkpoint and its resumption; steps and intervals may."""
+
+
+def load(path: str | Path) -> TrainConfig:
+    """Read a training config; its ``base`` (a file or preset) gives the values that it does not set itself."""
+    return from_dict(TrainConfig, _resolve(path), str(path))
+
+
+def _resolve(path: str | Path) -> dict[str, Any]:
+    values = read_toml(path)
+    base = values.pop("base", None)
+    return values if base is None else _merge(_resolve(base), values)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,164 @@
+"""The ordered loop around the pure step: restore, train, log, evaluate, save, export."""
+
+import dataclasses
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from tqdm import tqdm
+
+from sorajax import mesh as meshes
+from sorajax.checkpoint import Checkpoints
+from sorajax.data.loader import batches
+from sorajax.errors import CheckpointError, TrainingError
+from sorajax.train.config import FIXED, TrainConfig
+from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step
+
+
+def train(config: TrainConfig, *, runs: Path = Path("runs"), minutes: float | None = None, progress: bool = True) -> Path:
+    """Run one stage of training to ``config.steps``, or for ``minutes``; resumes what is in its folder.
+
+    Returns the model folder that the stage exported to. Ctrl-C and SIGTERM save a checkpoint, export, and end.
+    Raises TrainingError when the loss is no longer finite, CheckpointError when the saved run is another one.
+    """
+    folder = runs / config.model.name / config.objective
+    model_folder = runs / config.model.name / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    objective = make_objective(config, model_folder)
+    mesh = meshes.make_mesh(**dataclasses.asdict(config.mesh))
+    optimizer = make_optimizer(config.optimizer, config.steps)
+
+    state = init_state(objective, optimizer, config.seed, mesh)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    seconds = 0.0
+    if (latest := checkpoints.latest()) is not None:
+        about = checkpoints.about(latest)
+        _same_run(about["config"], _plain(config), folder)
+        state, seconds = checkpoints.restore(latest, state), about["seconds"]
+    elif config.warm_start:
+        state = _warm(objective, state)
+    step = make_step(objective, optimizer, config.optimizer.ema, config.seed, mesh)
+
+    start = int(state.step)
+    source = batches(objective.batch, start=start, stop=config.steps) if start < config.steps else iter(())
+    began, deadline = time.monotonic(), None if minutes is None else time.monotonic() + 60 * minutes
+    log = _Log(folder / "log.jsonl")
+    ending: list[str] = []
+    done = start
+    with _signals(ending), tqdm(total=config.steps, initial=start, disable=not progress, file=sys.stderr) as bar:
+        bar.set_description(config.objective)
+
+        def save() -> None:
+            spent = seconds + time.monotonic() - began
+            checkpoints.save(done, state, {"config": _plain(config), "seconds": spent})
+
+        while done < config.steps and not ending:
+            state, metrics = step(state, objective.frozen, next(source))
+            done += 1
+            bar.update()
+            if done % config.log_every == 0 or done == config.steps:
+                values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+                _check_finite(values, done, checkpoints.latest())
+                bar.set_postfix(loss=f"{values['loss']:.4f}")
+                rate = (done - start) * config.batch / (time.monotonic() - began)
+                log.write(done, values | {"samples_per_second": rate, "seconds": seconds + time.monotonic() - began})
+            if done % config.evaluate_every == 0 or done == config.steps:
+                log.write(done, {f"eval_{k}": v for k, v in objective.evaluate(state.ema, done, folder).items()})
+                objective.export(state.ema, model_folder)
+            if done % config.checkpoint_every == 0 and done < config.steps:
+                save()
+            if deadline is not None and time.monotonic() > deadline:
+                ending.append("time")
+        if done > start and checkpoints.latest() != done:
+            save()
+        checkpoints.close()
+    if done > start or not model_folder.exists():
+        objective.export(state.ema, model_folder)
+    return model_folder
+
+
+def make_objective(config: TrainConfig, model_folder: Path) -> Objective:
+    """The objective that a config names. Imported here, as each brings its own models."""
+    if config.objective == "text":
+        from sorajax.train.text import TextObjective
+
+        return TextObjective(config, model_folder)
+    if config.objective == "vae":
+        from sorajax.train.vae import VaeObjective
+
+        return VaeObjective(config, model_folder)
+    from sorajax.train.video import VideoObjective
+
+    return VideoObjective(config, model_folder)
+
+
+def _warm(objective: Any, state: TrainState) -> TrainState:
+    model = nnx.clone(state.model)
+    objective.warm_start(model)
+    return dataclasses.replace(state, model=model, ema=jax.tree.map(lambda x: x.copy(), model))
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    return json.loads(json.dumps({key: value for key, value in dataclasses.asdict(config).items() if key in FIXED}))
+
+
+def _same_run(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    changed = [
+        f"{key}.{name}: {saved[key].get(name)!r} -> {now[key].get(name)!r}"
+        for key in now
+        if isinstance(now[key], dict)
+        for name in now[key]
+        if saved[key].get(name) != now[key].get(name)
+    ] + [f"{k}: {saved[k]!r} -> {now[k]!r}" for k in now if not isinstance(now[k], dict) and saved[k] != now[k]]
+    if changed:
+        raise CheckpointError(
+            f"{folder} holds a run of another config ({'; '.join(changed[:3])}); "
+            "restore the config, or move that folder away to start anew"
+        )
+
+
+def _check_finite(values: dict[str, float], step: int, saved: int | None) -> None:
+    bad = [name for name, value in values.items() if not np.isfinite(value)]
+    if bad:
+        kept = "no checkpoint was written yet" if saved is None else f"the checkpoint of step {saved} is kept"
+        raise TrainingError(
+            f"step {step}: {', '.join(bad)} is not finite; {kept}: lower optimizer.learning_rate or clip_norm"
+        )
+
+
+class _Log:
+    """JSON lines, one a record."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+class _signals:
+    """While it is open, SIGINT and SIGTERM ask the loop to end instead of breaking into it."""
+
+    def __init__(self, ending: list[str]):
+        self.ending = ending
+        self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        ask: Callable[..., None] = lambda number, _: self.ending.append(signal.Signals(number).name)  # noqa: E731
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self.previous[number] = signal.signal(number, ask)
+            except ValueError:  # not in the main thread: the caller keeps its own handling
+                return
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)

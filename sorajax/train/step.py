@@ -1,0 +1,118 @@
+"""The pure training step, and what an objective must offer to be trained by it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from sorajax.mesh import batch_sharding, shardings
+from sorajax.train.config import OptimizerConfig
+
+Metrics = dict[str, jax.Array]
+
+
+class Objective(Protocol):
+    """What is trained, on what, and how it is judged."""
+
+    frozen: Any
+    """Pytree of models that the loss uses but does not train."""
+
+    def init(self, rngs: nnx.Rngs) -> nnx.Module:
+        """A new model."""
+        ...
+
+    def batch(self, index: int) -> Mapping[str, np.ndarray]:
+        """Host arrays [b, ...] of batch ``index``: a function of the seed and the index alone."""
+        ...
+
+    def loss(self, model: Any, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Loss f32 [] and further metrics f32 []; pure."""
+        ...
+
+    def evaluate(self, model: Any, step: int, folder: Path) -> dict[str, float]:
+        """Figures of the averaged model; pictures go to ``folder``."""
+        ...
+
+    def export(self, model: Any, folder: Path) -> None:
+        """Write the averaged model's part into the model folder."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """Everything that a step changes; ``ema`` is the average of the model's weights over steps."""
+
+    step: jax.Array
+    model: Any
+    ema: Any
+    opt_state: Any
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """AdamW (arXiv 1711.05101) with clipping by global norm; matrices decay, vectors do not."""
+    parts = [optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)]
+    parts.append(optax.constant_schedule(config.learning_rate))
+    borders = [config.warmup_steps]
+    if config.decay_steps:
+        parts.append(optax.linear_schedule(config.learning_rate, 0.0, config.decay_steps))
+        borders.append(max(steps - config.decay_steps, config.warmup_steps))
+    schedule = optax.join_schedules(parts, borders)
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(
+            schedule,
+            b1=config.b1,
+            b2=config.b2,
+            weight_decay=config.weight_decay,
+            mask=lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree),
+        ),
+    )
+
+
+def init_state(objective: Objective, optimizer: optax.GradientTransformation, seed: int, mesh: Mesh) -> TrainState:
+    """A new state, made in place on the mesh."""
+
+    def make() -> TrainState:
+        model = objective.init(nnx.Rngs(seed))
+        ema = jax.tree.map(jnp.copy, model)
+        return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(model))
+
+    with jax.set_mesh(mesh):
+        return jax.jit(make, out_shardings=shardings(jax.eval_shape(make), mesh))()
+
+
+def make_step(
+    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
+) -> Callable[[TrainState, Any, Mapping[str, np.ndarray]], tuple[TrainState, Metrics]]:
+    """The compiled step (state, frozen, batch) -> (state, metrics). The old state's memory is given up.
+
+    Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one.
+    """
+
+    def update(state: TrainState, frozen: Any, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        grad = jax.value_and_grad(objective.loss, has_aux=True)
+        (loss, metrics), grads = grad(state.model, frozen, batch, key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.model)
+        model = optax.apply_updates(state.model, updates)
+        decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
+        average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema, model)
+        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
+        return TrainState(step=state.step + 1, model=model, ema=average, opt_state=opt_state), metrics
+
+    compiled = jax.jit(update, donate_argnums=0)
+
+    def step(state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, Metrics]:
+        placed = {k: jax.device_put(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}
+        with jax.set_mesh(mesh):
+            return compiled(state, frozen, placed)
+
+    return step

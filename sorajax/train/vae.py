@@ -1,0 +1,104 @@
+"""The autoencoder's objective: frames that come back as they were, objects and edges before all."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from sorajax.data.world import World
+from sorajax.media.sheet import contact_sheet
+from sorajax.models.vae import VAE
+from sorajax.train.config import TrainConfig
+from sorajax.train.step import Metrics
+from sorajax.weights import folder as folders
+from sorajax.weights.vae import export_vae, load_vae
+
+EVALUATION = 1_000_000_000
+"""Clips from this index on are for evaluation; training never comes so far."""
+
+
+class VaeObjective:
+    """L1 of frames and of their spatial differences, weighted towards the objects, and a small KL term.
+
+    With ``decoder_only`` the encoder stays as it was exported, so that latents made before still hold.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path):
+        self.config, self.folder = config, folder
+        self.world = World(config.world)
+        self.frozen: Any = ()
+
+    def init(self, rngs: nnx.Rngs) -> VAE:
+        """A new autoencoder, without latent statistics: they are measured when it is exported."""
+        config = dataclasses.replace(self.config.model.vae, latents_mean=(), latents_std=())
+        model = VAE(config, dtype=jnp.dtype(self.config.dtype), rngs=rngs)
+        bias = model.quant_conv.bias  # start with little noise in the latents, or nothing gets through
+        bias[...] = bias[...].at[config.z_dim :].set(-6.0)
+        return model
+
+    def warm_start(self, model: VAE) -> None:
+        """Fill a new model with the weights exported before."""
+        load_vae(model, folders.load_part(self.folder, "vae"))
+
+    def batch(self, index: int) -> Mapping[str, np.ndarray]:
+        """frames uint8 [b, t, h, w, 3] and alpha uint8 [b, t, h, w]: a stretch of each clip."""
+        clips, stretch = [], self.config.vae_loss.frames
+        for i in range(index * self.config.batch, (index + 1) * self.config.batch):
+            clip = self.world.render(self.world.spec(i))
+            start = np.random.default_rng((self.config.seed, i)).integers(len(clip.frames) - stretch + 1)
+            clips.append((clip.frames[start : start + stretch], clip.alpha[start : start + stretch]))
+        frames, alpha = (np.stack(arrays) for arrays in zip(*clips, strict=True))
+        return {"frames": frames, "alpha": alpha}
+
+    def loss(self, model: VAE, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Weighted reconstruction loss; also the PSNR over all pixels."""
+        options = self.config.vae_loss
+        x = to_signed(batch["frames"])
+        weight = 1 + options.foreground * batch["alpha"].astype(jnp.float32)[..., None] / 255
+        mean, logvar = model.encode(x, stream=False)
+        if options.decoder_only:
+            mean, logvar = jax.lax.stop_gradient((mean, logvar))
+        z = mean + jnp.exp(0.5 * logvar) * jax.random.normal(key, mean.shape)
+        y = model.decode(z, stream=False, clamp=False)
+        kl = 0.5 * jnp.mean(mean**2 + jnp.exp(logvar) - 1 - logvar)
+        pixels = jnp.mean(jnp.abs(y - x) * weight) / jnp.mean(weight)
+        edges = sum(jnp.mean(jnp.abs(jnp.diff(y - x, axis=axis))) for axis in (2, 3))
+        loss = pixels + options.edges * edges + options.kl * kl
+        psnr = -10 * jnp.log10(jnp.mean((y - x) ** 2) / 4)
+        return loss, {"psnr": psnr, "kl": kl, "l1": pixels}
+
+    def evaluate(self, model: VAE, step: int, folder: Path) -> dict[str, float]:
+        """PSNR over whole clips and over their objects; a sheet of originals above their reconstructions."""
+        samples = [self.world.sample(EVALUATION + i) for i in range(16)]
+        frames = np.stack([s.frames for s in samples])
+        alpha = np.stack([s.alpha for s in samples]) > 127
+        decoded = jax.jit(lambda m, x: m.decode(m.encode(to_signed(x))[0]))(model, frames)
+        back = np.asarray(jnp.round((decoded + 1) * 127.5), np.uint8)
+        error = (back.astype(np.float32) - frames) ** 2
+        rows = [clip for pair in zip(frames[:8], back[:8], strict=True) for clip in pair]
+        contact_sheet(rows, folder / f"vae-{step:07d}.png")
+        db = {"psnr": error.mean(), "psnr_objects": error[alpha].mean()}
+        return {name: float(10 * np.log10(255**2 / mse)) for name, mse in db.items()}
+
+    def export(self, model: VAE, folder: Path) -> None:
+        """Write the weights, and the latents' mean and deviation by channel into the model's config."""
+        encode = jax.jit(lambda m, x: m.encode(to_signed(x))[0])
+        clips = [self.world.sample(EVALUATION + i).frames for i in range(256)]
+        latents = np.concatenate([np.asarray(encode(model, np.stack(clips[i : i + 32]))) for i in range(0, 256, 32)])
+        flat = latents.reshape(-1, latents.shape[-1]).astype(np.float64)
+        vae = self.config.model.vae
+        if not self.config.vae_loss.decoder_only:
+            mean, std = (tuple(round(float(v), 4) for v in f(flat, 0)) for f in (np.mean, np.std))
+            vae = dataclasses.replace(vae, latents_mean=mean, latents_std=std)
+            folders.save_config(folder, dataclasses.replace(self.config.model, vae=vae))
+        folders.save_part(folder, "vae", export_vae(model))
+
+
+def to_signed(frames: jax.Array) -> jax.Array:
+    """uint8 [0, 255] -> f32 [-1, 1]."""
+    return frames.astype(jnp.float32) / 127.5 - 1

@@ -1,0 +1,151 @@
+"""The transformer's objective: the velocity of the world's clips in latent space, told by their captions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from sorajax.config import digest
+from sorajax.data.world import ClipSpec, World
+from sorajax.diffusion import flow
+from sorajax.diffusion.sample import sample
+from sorajax.media.sheet import contact_sheet
+from sorajax.models.dit import DiT
+from sorajax.models.text import TextEncoder
+from sorajax.models.tokenizer import Tokenizer
+from sorajax.models.vae import VAE
+from sorajax.train.config import TrainConfig
+from sorajax.train.latents import cached
+from sorajax.train.step import Metrics
+from sorajax.weights import folder as folders
+from sorajax.weights.dit import export_dit, load_dit
+from sorajax.weights.text import load_text
+from sorajax.weights.vae import load_vae
+
+EVALUATION = 1_000_000_000
+LEVELS = (0.3, 0.6, 0.85, 0.97)
+"""Noise levels at which the validation loss, and what the text is worth, are reported."""
+
+
+class VideoObjective:
+    """Flow matching on cached latents; the text encoder and the autoencoder are frozen."""
+
+    def __init__(self, config: TrainConfig, folder: Path):
+        self.config, self.folder = config, folder
+        self.world = World(config.world)
+        dtype = jnp.dtype(config.dtype)
+        self.model_config = folders.load_config(folder)  # with the latents' statistics
+        self.text = TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0))
+        load_text(self.text, folders.load_part(folder, "text_encoder"))
+        self.vae = VAE(self.model_config.vae, rngs=nnx.Rngs(0))
+        load_vae(self.vae, folders.load_part(folder, "vae"))
+        self.tokenizer = Tokenizer(folder / folders.TOKENIZER)
+        self.frozen: Any = self.text
+        self._clips: tuple[np.ndarray, np.ndarray] | None = None
+
+    def init(self, rngs: nnx.Rngs) -> DiT:
+        """A new transformer."""
+        return DiT(self.config.model.dit, dtype=jnp.dtype(self.config.dtype), rngs=rngs)
+
+    def warm_start(self, model: DiT) -> None:
+        """Fill a new model with the weights exported before."""
+        load_dit(model, folders.load_part(self.folder, "transformer"))
+
+    def clips(self) -> tuple[np.ndarray, np.ndarray]:
+        """Latents and coverage of the training clips, made on first use."""
+        if self._clips is None:
+            weights = self.folder / "vae" / folders.FILES["vae"]
+            name = f"{digest(self.config.world)} {digest(self.model_config.vae)} {folders.file_digest(weights)}"
+            self._clips = cached(self.world, self.vae, self.config.video.clips, self.folder.parent / "latents", name)
+        return self._clips
+
+    def batch(self, index: int) -> Mapping[str, np.ndarray]:
+        """latents f32 [b, t, h, w, c], cover f32 [b, t, h, w], ids int32 [b, l], mask bool [b, l]."""
+        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, index]))
+        latents, cover = self.clips()
+        chosen = rng.integers(len(latents), size=self.config.batch)
+        captions = [self._caption(int(i), rng) for i in chosen]
+        ids, mask = self.tokenizer.encode(captions, self.config.model.text.length)
+        return {
+            "latents": latents[chosen].astype(np.float32),
+            "cover": cover[chosen].astype(np.float32),
+            "ids": ids,
+            "mask": mask,
+        }
+
+    def _caption(self, clip: int, rng: np.random.Generator) -> str:
+        languages = self.config.world.languages
+        language = languages[int(rng.integers(len(languages)))]
+        dropped = rng.random() < self.config.video.caption_dropout
+        return "" if dropped else self.world.caption(self.world.spec(clip), language, rng)
+
+    def loss(self, model: DiT, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Mean squared error of the velocity; cells that an object covers may weigh more."""
+        options = self.config.video
+        level, noise = jax.random.split(key)
+        text = jax.lax.stop_gradient(frozen(batch["ids"], batch["mask"]))
+        x = batch["latents"]
+        s = flow.logit_normal_sigma(
+            level, len(x), mean=options.sigma_mean, std=options.sigma_std, shift=options.shift
+        )
+        error = self._error(model, x, text, s, jax.random.normal(noise, x.shape))
+        weight = 1 + options.foreground * batch["cover"]
+        return jnp.mean(error * weight) / jnp.mean(weight), {"mse": jnp.mean(error)}
+
+    def _error(self, model: DiT, x: jax.Array, text: jax.Array, s: jax.Array, noise: jax.Array) -> jax.Array:
+        v = model(flow.interpolate(x, noise, s), flow.timestep(s), text)
+        return jnp.mean((v - flow.velocity(x, noise)) ** 2, -1)
+
+    def evaluate(self, model: DiT, step: int, folder: Path) -> dict[str, float]:
+        """Validation loss and text gap by noise level (fixed clips, fixed noise), and a sheet of fixed prompts.
+
+        The gap is what the loss rises by when captions are exchanged between clips.
+        """
+        specs = [self.world.spec(EVALUATION + i) for i in range(32)]
+        frames = np.stack([self.world.render(spec).frames for spec in specs])
+        latents = jax.jit(lambda m, x: m.normalise(m.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))(self.vae, frames)
+        text = self.states([self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)])
+        figures = {}
+        error = jax.jit(lambda *args: jnp.mean(self._error(*args)))
+        for level in LEVELS:
+            s = jnp.full(len(specs), level)
+            noise = jax.random.normal(jax.random.key(int(1000 * level)), latents.shape)
+            right = float(error(model, latents, text, s, noise))
+            figures[f"loss_{level}"] = right
+            figures[f"text_gap_{level}"] = float(error(model, latents, jnp.roll(text, 1, 0), s, noise)) - right
+        prompts, clips = self.samples(model, self.world.held_out_specs()[:24:3] + specs[:8])
+        contact_sheet(list(clips), folder / f"video-{step:07d}.png", columns=2, labels=prompts)
+        return figures
+
+    def samples(self, model: DiT, specs: list[ClipSpec], seed: int = 0) -> tuple[list[str], np.ndarray]:
+        """English captions of the specs, and what the model makes of them, uint8 [b, T, H, W, 3]."""
+        options = self.config.model.sample
+        prompts = [self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)]
+        shape = (len(specs), *self.clips()[0].shape[1:])
+        noise = jax.random.normal(jax.random.key(seed), shape)
+        negative = jnp.broadcast_to(self.states([""]), (len(specs), *self.states([""]).shape[1:]))
+        latents = sample(
+            model,
+            noise,
+            self.states(prompts),
+            negative,
+            steps=options.steps,
+            guidance=options.guidance,
+            shift=options.shift,
+            solver=options.solver,
+        )
+        decoded = jax.jit(lambda m, z: m.decode(m.denormalise(z)))(self.vae, latents)
+        return prompts, np.asarray(jnp.round((decoded + 1) * 127.5), np.uint8)
+
+    def states(self, prompts: list[str]) -> jax.Array:
+        """Text states f32 [b, l, d] of prompts."""
+        ids, mask = self.tokenizer.encode(prompts, self.config.model.text.length)
+        return jax.jit(lambda m, i, k: m(i, k))(self.text, ids, mask)
+
+    def export(self, model: DiT, folder: Path) -> None:
+        """Write the transformer's weights."""
+        folders.save_part(folder, "transformer", export_dit(model))
