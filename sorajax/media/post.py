@@ -49,7 +49,7 @@ def upscale(frames: NDArray[np.uint8], *, min_side: int = 256) -> NDArray[np.uin
     shifts = np.arange(1 - factor, factor) / factor
     tent = (1 - np.abs(shifts)) / factor
     sharp = _lanczos(places)
-    soft = sum(weight * _lanczos(places + shift) for weight, shift in zip(tent, shifts, strict=True))
+    soft = np.einsum("o,opk->pk", tent, [_lanczos(places + shift) for shift in shifts])
     out = np.empty((t, h * factor, w * factor, 3), np.uint8)
     for source, target in zip(frames, out, strict=True):
         planes = np.moveaxis(source, -1, 0).astype(np.float32)  # [3, h, w]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
@@ -50,8 +51,9 @@ def write_mp4(path: str | Path, frames: NDArray[np.uint8], fps: float | Fraction
         raise InputError(f"crf {crf} is out of range; 0 (lossless) to 51 (worst) is possible")
     try:
         _encode(Path(path), frames, rate, crf)
-    except av.FFmpegError as error:
-        raise OSError(error.errno, os.strerror(error.errno) if error.errno > 0 else error.strerror) from error
+    except FFmpegError as error:
+        code = error.errno or 0  # FFmpeg's own codes are below zero
+        raise OSError(code, os.strerror(code) if code > 0 else str(error.strerror)) from error
 
 
 def _encode(path: Path, frames: NDArray[np.uint8], rate: Fraction, crf: float) -> None:
