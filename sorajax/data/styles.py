@@ -19,7 +19,7 @@ def _vignette(height: int, width: int, strength: float) -> np.ndarray:
 def _grain(frames: int, height: int, width: int) -> np.ndarray:
     """Film grain, one pattern a frame, always the same patterns: f32 [t, h, w, 1], in levels of 255."""
     rng = np.random.Generator(np.random.Philox(key=[1895, 0]))
-    return rng.normal(0, 9, (frames, height, width, 1)).astype(np.float32)
+    return rng.normal(0, 6, (frames, height, width, 1)).astype(np.float32)
 
 
 def apply(style: str, frames: np.ndarray, alpha: np.ndarray) -> np.ndarray:
