@@ -1,0 +1,105 @@
+"""The command as a person meets it: output, one-line errors, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provenance import keys
+from provenance.cli import main
+
+
+def test_verify_prints_a_page_for_one_file(signed: Path, capsys) -> None:
+    assert main(["verify", str(signed)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{signed}: AUTHENTIC\n") and "a dog on a beach" in out and err == ""
+
+
+def test_verify_prints_a_line_for_each_of_several_and_gives_the_worst_code(signed, plain, tmp_path, capsys) -> None:
+    assert main(["verify", str(signed), str(plain), str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[1] for line in out.splitlines()] == ["AUTHENTIC", "ABSENT", "UNREADABLE"] and err == ""
+
+
+def test_verify_json_is_an_object_a_line(signed, tmp_path, capsys) -> None:
+    assert main(["verify", "--json", str(signed), str(tmp_path / "no.mp4")]) == 2
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["status"], first["exit_code"], first["watermark"]["found"]) == ("authentic", 0, True)
+    assert (second["status"], second["manifest"]) == ("unreadable", None)
+
+
+def test_verify_trust(signed, tmp_path, capsys, monkeypatch) -> None:
+    assert main(["keys", "export-root"]) == 0
+    root = tmp_path / "root.pem"
+    root.write_text(capsys.readouterr().out)
+    monkeypatch.setenv("SORAJAX_KEYS", str(tmp_path / "elsewhere"))
+    assert main(["verify", str(signed)]) == 4
+    assert main(["verify", str(signed), "--trust", str(root)]) == 0
+
+
+def test_sign_then_verify(plain, tmp_path, capsys) -> None:
+    target = tmp_path / "signed.mp4"
+    assert main(["sign", str(plain), "-o", str(target), "--title", "as found"]) == 0
+    assert main(["verify", str(target)]) == 0
+    assert "title:      as found" in capsys.readouterr().out
+    assert main(["sign", str(plain), "-o", str(target)]) == 2
+    assert main(["sign", str(plain), "-o", str(target), "--overwrite"]) == 0
+
+
+def test_keys_shows_what_the_identity_is_and_where(capsys, key_folder) -> None:
+    assert main(["keys"]) == 0
+    shown = capsys.readouterr().out
+    assert "development identity" in shown and str(key_folder) in shown and "PRIVATE" not in shown
+    assert main(["keys", "path"]) == 0
+    assert capsys.readouterr().out == f"{key_folder}\n"
+    assert main(["keys", "export-root"]) == 0
+    assert capsys.readouterr().out == keys.local_root()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sign", "{plain}", "-o", "{tmp}/x.mov"], "must end in .mp4"),
+        (["sign", "{tmp}/no.mp4", "-o", "{tmp}/x.mp4"], "no such file"),
+        (["sign", "{plain}", "-o", "{tmp}/x.mp4", "--cert", "a.pem"], "--cert and --key go together"),
+        (["sign", "{plain}", "-o", "{tmp}/x.mp4", "--cert", "{tmp}/a", "--key", "{tmp}/b"], "cannot read"),
+        (["verify", "{plain}", "--trust", "{plain}"], "holds no certificate"),
+        (["verify"], "required: FILE"),
+        (["verify", "{plain}", "--frob"], "--frob"),
+        (["frob"], "frob"),
+        ([], "COMMAND"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_wrong_use_is_one_line_and_code_2(arguments: list[str], says: str, plain, tmp_path, capsys) -> None:
+    try:
+        code = main([argument.format(plain=plain, tmp=tmp_path) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert code == 2 and out == "" and err.count("\n") == 1 and says in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_hostile_title_is_printed_harmless(plain, tmp_path, capsys) -> None:
+    target = tmp_path / "signed.mp4"
+    title = "\x1b[2Jok\u202e\r\n\x07" + "x" * 10_000
+    assert main(["sign", str(plain), "-o", str(target), "--title", title]) == 0
+    out = capsys.readouterr().out
+    assert "\\u{1b}[2Jok\\u{202e}\\u{d}\\u{a}\\u{7}" in out and "\x1b" not in out and len(out) < 4000
+    assert main(["verify", "--json", str(target)]) == 0
+    assert json.loads(capsys.readouterr().out)["manifest"]["title"] == title
+
+
+def test_as_a_process(signed) -> None:
+    command = [sys.executable, "-m", "provenance.cli", "verify", str(signed)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and "AUTHENTIC" in done.stdout and done.stderr == ""
+
+
+def test_a_reader_that_goes_away_is_no_error(signed) -> None:
+    command = f'"{sys.executable}" -m provenance.cli verify "{signed}" "{signed}" | true'
+    assert subprocess.run(command, shell=True, capture_output=True, text=True).stderr == ""

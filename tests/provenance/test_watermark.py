@@ -1,0 +1,152 @@
+"""The watermark: unseen, read back after what happens to video, and silent where there is none."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import provenance
+from provenance import video, watermark
+from provenance.errors import InputError
+
+PAYLOAD = b"\x00\xff8bytes"
+SCENES = {
+    "bright": {},
+    "dark": {"brightness": 0.25},
+    "almost black": {"brightness": 0.03},
+    "black and white": {"grey": True},
+    "wide": {"size": (360, 640)},
+}
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
+
+
+@pytest.mark.parametrize(("scene", "crf"), [*((scene, 23) for scene in SCENES), ("bright", 17), ("bright", 30)])
+def test_survives_h264(scene: str, crf: int, clip, encode, tmp_path) -> None:
+    frames = watermark.embed(clip(crf, **SCENES[scene]), PAYLOAD)
+    saved = encode(tmp_path / "clip.mp4", frames, crf=crf)
+    found = watermark.detect(np.stack(list(video.read_frames(saved))))
+    assert found.found and found.payload == PAYLOAD and found.p_value < 1e-9
+
+
+@pytest.mark.parametrize("side", [180, 128, 384])
+def test_survives_h264_and_a_new_size(side: int, clip, encode, tmp_path) -> None:
+    frames = watermark.embed(clip(3), PAYLOAD)
+    saved = encode(tmp_path / "clip.mp4", frames, crf=23, size=(side, side))
+    assert watermark.detect(np.stack(list(video.read_frames(saved)))).payload == PAYLOAD
+
+
+CHANGES = {
+    "flipped": lambda x: x[:, :, ::-1],
+    "upside down": lambda x: x[:, ::-1],
+    "turned by 90 degrees": lambda x: np.rot90(x, axes=(1, 2)),
+    "cropped off centre": lambda x: x[:, 20:202, 37:219],
+    "half as bright": lambda x: x // 2,
+    "inverted contrast x1.5": lambda x: np.clip((x - 128.0) * 1.5 + 128, 0, 255).astype(np.uint8),
+    "grey": lambda x: np.repeat(x.mean(-1, keepdims=True), 3, -1).astype(np.uint8),
+    "reversed": lambda x: x[::-1],
+    "one frame": lambda x: x[4:5],
+    "noisy": lambda x: np.clip(x + np.random.default_rng(0).normal(0, 10, x.shape), 0, 255).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_survives(change: str, clip) -> None:
+    changed = np.ascontiguousarray(CHANGES[change](watermark.embed(clip(4), PAYLOAD)))
+    assert watermark.detect(changed).payload == PAYLOAD
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_cannot_be_seen(scene: str, clip) -> None:
+    frames = clip(5, frames=2, **SCENES[scene])
+    for before, after in zip(frames, watermark.embed(frames, PAYLOAD), strict=True):
+        assert psnr(before, after) >= 40.5
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(payload=st.binary(min_size=8, max_size=8), key=st.none() | st.binary(max_size=64), seed=st.integers(0, 10**6))
+def test_any_payload_with_any_key_on_any_clip(payload: bytes, key: bytes | None, seed: int, clip) -> None:
+    frames = clip(seed, frames=1)
+    marked = watermark.embed(frames, payload, key)
+    assert marked.dtype == np.uint8 and marked.shape == frames.shape
+    assert watermark.detect(marked, key).payload == payload
+
+
+def test_another_key_sees_nothing(clip) -> None:
+    marked = watermark.embed(clip(6, frames=2), PAYLOAD, key=b"private")
+    assert not watermark.detect(marked).found
+    assert not watermark.detect(marked, key=b"another").found
+
+
+def test_the_public_pattern_never_changes(clip) -> None:
+    # Clips out there must stay readable: the layout of the public key is part of the format.
+    pattern = watermark._pattern(watermark.PUBLIC_KEY)
+    assert (len(pattern.ky), int(pattern.sync.sum())) == (1076, 358)
+    rows = np.arange(len(pattern.ky))
+    assert int((pattern.ky * rows).sum()) == 4748798
+    assert int((rows[~pattern.sync] * pattern.bit).sum()) == 67627635
+    assert pattern.phase[:3] == pytest.approx([0.80069 + 0.59908j, -0.98429 - 0.17656j, 0.98533 - 0.17069j], abs=1e-4)
+
+
+def test_unmarked_clips_give_no_alarm_and_honest_p_values(clip) -> None:
+    # Keys and clips both vary. The union bound may only err towards 1: p below u at most a share u of the time.
+    p_values = np.array(
+        [watermark.detect(clip(200 + i, frames=1, size=(128, 128)), key=b"%d" % i).p_value for i in range(40)]
+    )
+    assert p_values.min() > 1e-5
+    assert (p_values < 0.05).sum() <= 7  # binomial(40, .05): exceeded with probability 1e-3
+    assert len(set(p_values[p_values < 1])) > 5  # it is a number, not a constant
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        "a path",
+        [],
+        np.zeros((0, 64, 64, 3), np.uint8),
+        np.zeros((3, 0, 0, 3), np.uint8),
+        np.zeros((3, 1, 1, 3), np.uint8),
+        np.zeros((2, 40, 3000, 3), np.uint8),
+        np.zeros((2, 256, 256, 3), np.float32),
+        np.full((2, 256, 256, 3), np.nan),
+        np.zeros((256, 256, 3), np.uint8),
+        np.zeros((2, 256, 256, 4), np.uint8),
+        np.full((2, 256, 256, 3), 255, np.uint8),
+        np.array([object()]),
+    ],
+    ids=lambda odd: f"{type(odd).__name__} {getattr(odd, 'shape', '')}",
+)
+def test_odd_video_has_no_watermark_and_raises_nothing(odd) -> None:
+    found = watermark.detect(odd)
+    assert not found.found and found.payload is None and 0 <= found.p_value <= 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.tuples(st.integers(0, 2), st.integers(0, 70), st.integers(0, 70)), st.integers(0, 255))
+def test_any_size_is_looked_at_without_complaint(shape: tuple[int, int, int], level: int) -> None:
+    assert not watermark.detect(np.full((*shape, 3), level, np.uint8)).found
+
+
+@pytest.mark.parametrize(
+    ("frames", "payload", "says"),
+    [
+        (np.zeros((1, 256, 256, 3), np.float32), PAYLOAD, "float32"),
+        (np.zeros((256, 256, 3), np.uint8), PAYLOAD, r"\[256, 256, 3\]"),
+        (np.zeros((1, 64, 256, 3), np.uint8), PAYLOAD, "at least one of 128x128"),
+        (np.zeros((0, 256, 256, 3), np.uint8), PAYLOAD, "at least one"),
+        (np.zeros((1, 256, 256, 3), np.uint8), b"short", "8 bytes, not 5"),
+        (None, PAYLOAD, "NoneType"),
+    ],
+)
+def test_what_cannot_be_marked_is_refused_with_the_reason(frames, payload: bytes, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        provenance.watermark.embed(frames, payload)
+
+
+def test_a_stream_is_marked_like_an_array(clip) -> None:
+    frames = clip(7, frames=3)
+    streamed = np.stack(list(watermark.mark(iter(frames), PAYLOAD)))
+    assert np.array_equal(streamed, watermark.embed(frames, PAYLOAD))
