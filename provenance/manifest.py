@@ -12,6 +12,7 @@ intent): the signer vouches that these are the bits it had, and claims nothing a
 import base64
 import hashlib
 import io
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,7 +127,8 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
         "model": {"name": facts.model_name, "digest": facts.model_digest},
         "prompt_sha256": digest,
         "seed": facts.seed,
-        "settings": dict(facts.settings),
+        # As JSON text: on its way into CBOR, c2pa-python takes a list of whole numbers for bytes, modulo 256.
+        "settings": json.dumps(facts.settings, sort_keys=True, default=dict),
     }
     actions: list[dict[str, Any]] = [created]
     assertions = [{"label": GENERATION, "created": True, "data": generation}]
@@ -196,7 +198,7 @@ def describe(store: Mapping[str, Any], reader: "Reader | None" = None) -> dict[s
         "actions": actions,
         "ingredients": [{k: i.get(k) for k in ("title", "relationship", "format")} for i in ingredients],
         "prompt": _prompt(ingredients, reader),
-        "generation": next(iter(data(GENERATION)), None),
+        "generation": next((_with_settings(d) for d in data(GENERATION)), None),
         "soft_bindings": [
             {"alg": binding.get("alg"), "payload": value}
             for binding in data("c2pa.soft-binding")
@@ -221,6 +223,14 @@ def _prompt(ingredients: list[dict], reader: "Reader | None") -> str | None:
                 continue
             return stream.getvalue()[:_LARGEST_PROMPT].decode("utf-8", "replace")
     return None
+
+
+def _with_settings(generation: dict) -> dict:
+    """Our own assertion with its settings parsed."""
+    try:
+        return generation | {"settings": json.loads(generation["settings"])}
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return generation
 
 
 def _hex(value: Any) -> str | None:

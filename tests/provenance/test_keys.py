@@ -74,7 +74,7 @@ def test_looking_for_anchors_makes_no_identity(folder: Path) -> None:
 def test_a_damaged_identity_is_named(folder: Path) -> None:
     keys.default_signer()
     (folder / keys.ROOT_FILE).write_text("nonsense")
-    with pytest.raises(KeyFileError, match="development-root.pem holds no certificate"):
+    with pytest.raises(KeyFileError, match="development-root.pem is damaged; move it away"):
         keys.default_signer()
 
 
