@@ -76,10 +76,10 @@ def test_only_the_packages_and_their_metadata_are_inside(wheel: zipfile.ZipFile)
     assert not [name for name in wheel.namelist() if name.endswith((".pem", ".key", ".pyc"))]
 
 
-def test_the_licence_travels_with_it(wheel: zipfile.ZipFile) -> None:
-    licences = [name for name in wheel.namelist() if name.endswith("licenses/LICENSE")]
-    assert len(licences) == 1 and b"Apache License" in wheel.read(licences[0])
-    assert [name for name in wheel.namelist() if name.startswith("sorajax/data/assets/NOTICE")]
+@pytest.mark.parametrize(("name", "text"), [("LICENSE", b"Apache License"), ("NOTICE", b"Fluent Emoji")])
+def test_licences_travel_with_it(wheel: zipfile.ZipFile, name: str, text: bytes) -> None:
+    (found,) = (path for path in wheel.namelist() if path.endswith(f"licenses/{name}"))
+    assert text in wheel.read(found)
 
 
 def test_an_installed_package_finds_its_presets_and_assets(installed: Path) -> None:
