@@ -47,7 +47,8 @@ $(RUN): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer; name another: PYTHON=python3.12 make $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Setting up $(VENV) with Python $(VERSION) (some minutes the first time)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' 2>/dev/null || \
+		$(PYTHON) -m venv --clear $(VENV)
 	@$(INSTALL) --editable .
 	@touch $@
 
