@@ -97,7 +97,8 @@ class TextEncoder(nnx.Module):
     """Token ids to one state a token. Products take operands of ``dtype``; the rest is f32."""
 
     def __init__(self, config: TextConfig, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
-        embedding = jax.random.normal(rngs.params(), (config.vocab_size, config.d_model))
+        # Smaller than T5's 1: what steps of a given rate learn of a word is then far from its random start.
+        embedding = jax.random.normal(rngs.params(), (config.vocab_size, config.d_model)) / config.d_model**0.5
         self.embedding = param(embedding, "vocab", "embed")
         self.blocks = jax.vmap(lambda r: Block(config, dtype=dtype, rngs=r))(rngs.split(config.num_layers))
         self.norm = RMSNorm(config.d_model, eps=config.layer_norm_epsilon)

@@ -44,11 +44,11 @@ class Tokenizer:
         """Number of ids, special ones included."""
         return self._pieces.vocab_size()
 
-    def encode(self, prompts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, prompts: Sequence[str], length: int, *, warn: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """ids int32 [b, length] and mask bool [b, length], True at the prompt's tokens and its end mark.
 
-        A prompt of more than ``length`` tokens is cut, with a warning that quotes what is lost. The empty prompt is
-        its end mark alone. Raises InputError for a length below 1 and for a prompt that is not a list of strings.
+        A prompt of more than ``length`` tokens is cut, with a warning (if ``warn``) that quotes what is lost. The
+        empty prompt is its end mark alone. Raises InputError for a length below 1, and unless prompts are strings.
         """
         if length < 1:
             raise InputError(f"text length is {length}; at least 1 token is needed, for the end mark")
@@ -58,7 +58,7 @@ class Tokenizer:
         ids = np.full((len(prompts), length), pad, np.int32)
         mask = np.zeros((len(prompts), length), bool)
         for row, tokens in enumerate(self._pieces.encode([clean(prompt) for prompt in prompts])):
-            if len(tokens) > length - 1:
+            if warn and len(tokens) > length - 1:
                 lost = self._pieces.decode(tokens[length - 1 :]).strip()
                 warnings.warn(
                     f"prompt has {len(tokens) + 1} tokens and the text encoder reads {length}: "

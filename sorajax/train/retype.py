@@ -1,4 +1,4 @@
-"""Captions as people type them: keywords for sentences, wishes around them, odd case and punctuation, slips."""
+"""Captions as people type them: keywords for sentences, wishes and extra words, odd case and punctuation, slips."""
 
 import re
 
@@ -32,10 +32,18 @@ SMALL_WORDS = {
 }
 """Words that say nothing about the picture; keyword prompts leave them out."""
 
+STRAYS = {
+    "en": ("cute", "fluffy", "happy", "shiny", "old", "beautiful", "funny", "slowly", "quickly", "quietly", "lonely"),
+    "zh": ("可爱的", "毛茸茸的", "快乐的", "漂亮的", "老", "孤独的", "有趣的", "闪亮的"),
+    "es": ("bonito", "adorable", "feliz", "brillante", "viejo", "gracioso", "lentamente", "rápido", "solitario"),
+    "ar": ("لطيف", "جميل", "سعيد", "لامع", "قديم", "مضحك", "ببطء", "بسرعة", "وحيد"),
+}
+"""Words that the world does not know, or that change nothing in it."""
+
 
 def retype(text: str, language: str, rng: np.random.Generator) -> str:
     """The caption with one to three changes that keep its meaning; ``language`` is one of FILLERS."""
-    changes = (_keywords, _shuffle, _filler, _case, _punctuation, _typo, _typo)
+    changes = (_keywords, _shuffle, _filler, _stray, _case, _punctuation, _typo)
     for i in sorted(rng.choice(len(changes), int(rng.integers(1, 4)), replace=False)):
         text = changes[i](text, language, rng)
     return text
@@ -61,6 +69,18 @@ def _filler(text: str, language: str, rng: np.random.Generator) -> str:
     return text.rstrip(".。") + comma + after[int(rng.integers(len(after)))]
 
 
+def _stray(text: str, language: str, rng: np.random.Generator) -> str:
+    words = STRAYS[language]
+    word = words[int(rng.integers(len(words)))]
+    if language != "zh" and rng.random() < 0.4:  # a word that nobody knows
+        word = "".join(chr(ord("a") + int(i)) for i in rng.integers(26, size=rng.integers(3, 9)))
+    if language == "zh":  # before the name, behind its measure word
+        return re.sub("(一[^，。：一])", lambda m: m[1] + word, text, count=1)
+    parts = text.split(" ")
+    parts.insert(int(rng.integers(len(parts) + 1)), word)
+    return " ".join(parts)
+
+
 def _case(text: str, language: str, rng: np.random.Generator) -> str:
     return (str.upper, str.lower, str.title)[int(rng.integers(3))](text)
 
@@ -73,7 +93,7 @@ def _punctuation(text: str, language: str, rng: np.random.Generator) -> str:
 
 def _typo(text: str, language: str, rng: np.random.Generator) -> str:
     """Swap, drop, or double one letter inside a word of five letters or more, so that it can still be read."""
-    places = [m.start() + i for m in re.finditer(r"[^\W\d_一-鿿]{5,}", text) for i in range(1, len(m[0]) - 1)]
+    places = [m.start() + i for m in re.finditer(r"[^\W\d_一-鿿]{5,}", text) for i in range(1, len(m[0]) - 2)]
     if not places:
         return text
     i = places[int(rng.integers(len(places)))]

@@ -16,7 +16,7 @@ PAD, END = 0, 1
 
 @pytest.fixture(scope="module")
 def path(root):
-    return root / "sorajax/weights_data/mini/tokenizer.model"
+    return root / "sorajax/weights_data/mini/tokenizer/spiece.model"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,8 @@ def test_a_long_prompt_is_cut_with_a_warning_that_quotes_what_is_lost(tokenizer)
     assert mask.all() and ids[0, -1] == END
     whole, _ = tokenizer.encode(["a dog runs left on a beach at sunset"], 16)
     np.testing.assert_array_equal(ids[0, :7], whole[0, :7])
+    silent, _ = tokenizer.encode(["a dog runs left on a beach at sunset"], 8, warn=False)
+    np.testing.assert_array_equal(silent, ids)
 
 
 def test_a_prompt_that_just_fits_is_not_warned_about(tokenizer):
