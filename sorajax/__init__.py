@@ -1,0 +1,42 @@
+"""Text-to-video in JAX in which every clip is watermarked, signed and verified.
+
+    pipe = sorajax.load("mini")
+    clip = pipe("a dog runs to the left on a beach at sunset", seed=7)
+    report = clip.save("dog.mp4")
+
+Names are imported when first used, so ``import sorajax`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sorajax.errors import CheckpointError, ConfigError, InputError, SorajaxError, TrainingError
+    from sorajax.media.clip import Clip
+    from sorajax.pipeline import Pipeline, load
+    from sorajax.train.loop import train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CheckpointError": "errors",
+    "Clip": "media.clip",
+    "ConfigError": "errors",
+    "InputError": "errors",
+    "Pipeline": "pipeline",
+    "SorajaxError": "errors",
+    "TrainingError": "errors",
+    "generate": "pipeline",
+    "load": "pipeline",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the table is the list
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sorajax' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sorajax.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -88,6 +88,8 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
         if not isinstance(leaf, nnx.Variable):
             return NamedSharding(mesh, P())
         value = leaf.get_value()
+        if not hasattr(value, "ndim"):  # an optimiser's mark for "not mine": it holds no array
+            return leaf
         axes = leaf.get_metadata().get("logical", (None,) * value.ndim)
         axes = ("layers",) * (value.ndim - len(axes)) + tuple(axes)
         return leaf.replace(NamedSharding(mesh, spec(axes, value.shape, mesh)))

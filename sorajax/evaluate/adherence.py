@@ -23,8 +23,9 @@ FAINT = 0.17
 """A scene farther than this from every background is none of them."""
 BLURS = (0.0, 1.5, 3.0)
 """How soft a background may be drawn, in pixels."""
-GLANCE, FOREMOST = 4, 3
-"""Every how many frames all objects are tried, and how many of them then on every frame."""
+GLANCE, HURRY, FOREMOST, LOOK = 4, 3, 2, 2
+"""Every how many frames, and every how many sprites, all objects are tried; how many of them are then looked at
+with every sprite, every how many frames."""
 LEAST_LIKENESS, LEAST_GAIN = 0.6, 0.5
 """Below these the object is a shape that the world does not know, or too faint to be one."""
 NEAR, SCALE = 8.0, 0.25
@@ -52,6 +53,7 @@ class Judgement:
     scenes: dict[str, float]
     """Distance to each background, 0 to 1; smaller is nearer."""
     fit: Fit | None = None
+    """Where the object was found, in every LOOK-th frame."""
 
     def agrees(self, spec: ClipSpec) -> dict[str, bool]:
         """Whether object, motion and scene are those of a spec with one object."""
@@ -75,9 +77,9 @@ def judge(frames: np.ndarray, world: World) -> Judgement:
     scene = min(scenes, key=scenes.__getitem__)
     video, behind = _levelled(video, nearest[scene])
     few = Matcher(video[::GLANCE], behind)
-    gains = {name: float(few.fit(name).gain.mean()) for name in world.config.objects}
+    gains = {name: float(few.fit(name, every=HURRY).gain.mean()) for name in world.config.objects}
     # A glance at a few frames ranks the objects, a close look decides between the foremost.
-    close = Matcher(video, behind)
+    close = Matcher(video[::LOOK], behind)
     fits = {name: close.fit(name) for name in sorted(gains, key=gains.__getitem__, reverse=True)[:FOREMOST]}
     name = max(fits, key=lambda name: float(fits[name].gain.mean()))
     gains |= {name: float(fit.gain.mean()) for name, fit in fits.items()}
@@ -86,7 +88,7 @@ def judge(frames: np.ndarray, world: World) -> Judgement:
     shape = best / blob if blob > 0 else 0.0
     likeness = float(np.average(fit.likeness, weights=fit.gain)) if best > 0 else 0.0
     seen = likeness >= LEAST_LIKENESS and best >= LEAST_GAIN
-    motions, sizes = _motions(fit, world.config.motions, objects()[name].floats)
+    motions, sizes = _motions(fit, world.config.motions, objects()[name].floats, len(video))
     motion = min(motions, key=motions.__getitem__)
     moves = seen and motions[motion] <= FARTHEST
     return Judgement(
@@ -150,7 +152,7 @@ def _levelled(video: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndar
     return levelled.astype(np.float32), np.where(quiet[..., None], steady, drawn).astype(np.float32)
 
 
-def _motions(fit: Fit, names: tuple[str, ...], floats: bool) -> tuple[dict[str, float], dict[str, str]]:
+def _motions(fit: Fit, names: tuple[str, ...], floats: bool, frames: int) -> tuple[dict[str, float], dict[str, str]]:
     """Steps from where the object was found to the nearest ideal track of each motion, and that track's size.
 
     Only the path's shape counts, not where it is; frames count by how clearly they show the object.
@@ -161,8 +163,8 @@ def _motions(fit: Fit, names: tuple[str, ...], floats: bool) -> tuple[dict[str, 
     for motion in names:
         apart = {}
         for size in SIZES:
-            ideal = track(motion, size, len(fit.x), floats=floats)
-            path = np.stack([ideal.x / NEAR, ideal.y / NEAR, np.log(ideal.side) / SCALE])
+            ideal = track(motion, size, frames, floats=floats)
+            path = np.stack([ideal.x / NEAR, ideal.y / NEAR, np.log(ideal.side) / SCALE])[:, ::LOOK]
             off = found - path
             still = np.average(off, axis=1, weights=weight)
             # The size may differ as a whole too, but then another size is nearer.

@@ -40,15 +40,14 @@ class Fit:
 
 @dataclass(frozen=True)
 class _Templates:
-    """All sprites of one object: coverage and colour on the grid, and their transforms."""
+    """All sprites of one object: sides [k] in world units, pixels [k, GRID, GRID, 4], transforms [f, 9, k].
+
+    The nine rows meet those of ``Matcher._spectra``: colour, coverage, a colour, a^2 and colour^2.
+    """
 
     side: np.ndarray
     pixels: np.ndarray
-    color: np.ndarray
-    cover: np.ndarray
-    color_cover: np.ndarray
-    cover_squared: np.ndarray
-    color_squared: np.ndarray
+    spectra: np.ndarray
 
 
 def _reduced(name: str, pose: int, side: int, flip: bool) -> np.ndarray:
@@ -75,35 +74,30 @@ def _spread(weight: np.ndarray, cells: np.ndarray) -> tuple[float, float]:
     return mean, max(float(np.sqrt(weight @ (cells - mean) ** 2 / weight.sum())), 0.5)
 
 
-@functools.lru_cache(maxsize=64)
-def _templates(name: str, shapeless: bool = False) -> _Templates:
+@functools.lru_cache(maxsize=96)
+def _templates(name: str, shapeless: bool, every: int) -> _Templates:
     flips = (False,) if objects()[name].faces == "none" else (False, True)
-    sides, pictures = [], []
-    for side in SIDES:
-        for small in (
-            [_blob(name, side)]
-            if shapeless
-            else [_reduced(name, pose, side, flip) for pose in POSES for flip in flips]
-        ):
-            picture = np.zeros((PADDED, PADDED, 4), np.float32)
-            picture[: small.shape[0], : small.shape[1]] = small
-            sides.append(side)
-            pictures.append(picture)
-    pixels = np.stack(pictures)
-    color, cover = pixels[..., :3], pixels[..., 3]
-
-    def transform(x: np.ndarray) -> np.ndarray:
-        return np.conj(np.fft.rfft2(x, axes=(1, 2))).astype(np.complex64)
-
+    looks = [(side, pose, flip) for side in SIDES for pose in POSES for flip in flips][::every]
+    if shapeless:
+        small = [_blob(name, side) for side in SIDES]
+    else:
+        small = [_reduced(name, pose, side, flip) for side, pose, flip in looks]
+    pixels = np.zeros((len(small), GRID, GRID, 4), np.float32)
+    for k, picture in enumerate(small):
+        pixels[k, : len(picture), : len(picture)] = picture
+    color, cover = pixels[..., :3], pixels[..., 3:]
+    rows = np.concatenate([color, cover, color * cover, cover**2, (color**2).sum(-1, keepdims=True)], -1)
     return _Templates(
-        side=np.array(sides),
-        pixels=pixels[:, :GRID, :GRID],
-        color=transform(color),
-        cover=transform(cover),
-        color_cover=transform(color * cover[..., None]),
-        cover_squared=transform(cover**2),
-        color_squared=transform((color**2).sum(-1)),
+        side=np.array([len(picture) * CELL for picture in small]),
+        pixels=pixels,
+        spectra=np.ascontiguousarray(np.conj(_transform(np.moveaxis(rows, -1, 0))).transpose(2, 0, 1)),
     )
+
+
+def _transform(x: np.ndarray) -> np.ndarray:
+    """Padded two-dimensional transforms, complex [..., GRID, GRID] to [..., f]."""
+    spectrum = np.fft.rfft2(x, (PADDED, PADDED)).astype(np.complex64)
+    return spectrum.reshape(*x.shape[:-2], -1)
 
 
 class Matcher:
@@ -113,38 +107,34 @@ class Matcher:
         """frames f32 [t, GRID, GRID, 3] and background f32 [GRID, GRID, 3], both 0 to 1."""
         self.difference = frames - background
         self.background = background
+        count = len(frames)
+        still = np.concatenate(
+            [2 * background, -(background**2).sum(-1, keepdims=True), -np.ones_like(background[..., :1])], -1
+        )
+        rows = np.concatenate(
+            [
+                2 * self.difference,
+                -2 * (self.difference * background).sum(-1, keepdims=True),
+                np.broadcast_to(still, (count, *still.shape)),
+            ],
+            -1,
+        )
+        # 2 D C - C^2, spelt out in products of something of the video and something of the sprite: [f, t, 9].
+        self._spectra = np.ascontiguousarray(_transform(np.moveaxis(rows, -1, 1)).transpose(2, 0, 1))
 
-        def transform(x: np.ndarray) -> np.ndarray:
-            return np.fft.rfft2(x, (PADDED, PADDED), axes=(-2, -1)).astype(np.complex64)
-
-        self._difference = np.moveaxis(transform(np.moveaxis(self.difference, -1, 1)), 1, -1)
-        self._dot = transform((self.difference * background).sum(-1))
-        self._background = np.moveaxis(transform(np.moveaxis(background, -1, 0)), 0, -1)
-        self._background_squared = transform((background**2).sum(-1))
-        self._inside = transform(np.ones((GRID, GRID), np.float32))
-
-    def fit(self, name: str, *, shapeless: bool = False) -> Fit:
+    def fit(self, name: str, *, shapeless: bool = False, every: int = 1) -> Fit:
         """The place, size and pose of an object that explain each frame best.
 
         shapeless: of an ellipse of its mean colour and extent instead, to tell whether the shape matters.
+        every: try only so many of its sprites, for a quick look.
         """
-        bank = _templates(name, shapeless)
-        count = len(self.difference)
-        best = np.full(count, -np.inf)
-        where = np.zeros((count, 3), int)
-        for k in range(len(bank.side)):
-            along = (self._difference * bank.color[k]).sum(-1) - self._dot * bank.cover[k]
-            energy = (
-                self._inside * bank.color_squared[k]
-                - 2 * (self._background * bank.color_cover[k]).sum(-1)
-                + self._background_squared * bank.cover_squared[k]
-            )
-            gain = np.fft.irfft2(2 * along - energy, (PADDED, PADDED), axes=(-2, -1)).reshape(count, -1)
-            top = gain.argmax(1)
-            value = gain[np.arange(count), top]
-            better = value > best
-            best[better] = value[better]
-            where[better] = np.stack([np.full(count, k), top // PADDED, top % PADDED], 1)[better]
+        bank = _templates(name, shapeless, every)
+        count, looks = len(self.difference), len(bank.side)
+        product = np.matmul(self._spectra, bank.spectra).transpose(1, 2, 0).reshape(count * looks, PADDED, -1)
+        gain = np.fft.irfft2(product, (PADDED, PADDED)).reshape(count, -1)
+        top = gain.argmax(1)
+        best = gain[np.arange(count), top]
+        where = np.stack([top // PADDED**2, top // PADDED % PADDED, top % PADDED], 1)
         # Places beyond the grid are wrapped negative ones: the sprite sticks out at the top or the left.
         places = np.where(where[:, 1:] >= GRID, where[:, 1:] - PADDED, where[:, 1:])
         side = bank.side[where[:, 0]]

@@ -1,25 +1,31 @@
 """Convolutions over [n, h, w, c] and [b, t, h, w, c], in the form that is fast where they run.
 
-On CPU the compiler's 3-D convolution is slow: the frames a kernel spans are put side by side as channels, and one
-2-D convolution does the rest. Elsewhere the native one is used.
+On CPU the compiler's 3-D convolution and its weight gradients are slow. There the frames that a kernel spans are
+put side by side as channels, one 2-D convolution does the rest, and the weight gradient is written as products of
+small blocks that stay in the cache. Elsewhere the native operation is used.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
 SPACE = ("NHWC", "HWIO", "NHWC")
 TIME_SPACE = ("NDHWC", "DHWIO", "NDHWC")
+BLOCK = 256
+"""Pixels in one product of the weight gradient: im2col of so many fits the second-level cache."""
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+"""Zeros (above, below), (left, right)."""
 
 
-def conv2d(
-    x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: tuple[tuple[int, int], tuple[int, int]]
-) -> jax.Array:
+def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Padding) -> jax.Array:
     """x [n, h, w, i], kernel [kh, kw, i, o] -> [n, h', w', o]."""
     return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=SPACE)
 
 
 def conv3d(x: jax.Array, kernel: jax.Array, time_stride: int = 1) -> jax.Array:
-    """x [b, t, h, w, i], odd kernel [kt, kh, kw, i, o] -> [b, (t - kt) // time_stride + 1, h, w, o].
+    """x [b, t, h, w, i], kernel [kt, kh, kw, i, o] with odd kh, kw -> [b, (t - kt) // time_stride + 1, h, w, o].
 
     Zero padding in space, none in time.
     """
@@ -30,23 +36,19 @@ def conv3d(x: jax.Array, kernel: jax.Array, time_stride: int = 1) -> jax.Array:
 
 def conv3d_native(x: jax.Array, kernel: jax.Array, time_stride: int = 1) -> jax.Array:
     """``conv3d`` as the compiler's 3-D convolution."""
-    kh, kw = kernel.shape[1:3]
-    padding = ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2))
+    (top, bottom), (left, right) = _same(kernel)
+    padding = ((0, 0), (top, bottom), (left, right))
     return jax.lax.conv_general_dilated(x, kernel, (time_stride, 1, 1), padding, dimension_numbers=TIME_SPACE)
 
 
 def conv3d_as_2d(x: jax.Array, kernel: jax.Array, time_stride: int = 1) -> jax.Array:
     """``conv3d`` as one 2-D convolution of the frames in reach, concatenated by channel."""
     kt, kh, kw, i, o = kernel.shape
-    b, t, h, w, _ = x.shape
-    count = (t - kt) // time_stride + 1
-    reach = [x[:, k : k + (count - 1) * time_stride + 1 : time_stride] for k in range(kt)]
-    x = jnp.concatenate(reach, -1) if kt > 1 else reach[0]
     if (kh, kw) == (1, 1):
-        return x @ kernel.reshape(kt * i, o)
-    kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, kt * i, o)
-    y = conv2d(x.reshape(b * count, h, w, kt * i), kernel, padding=((kh // 2, kh // 2), (kw // 2, kw // 2)))
-    return y.reshape(b, count, h, w, o)
+        return _frames_in_reach(x, kt, time_stride) @ kernel.reshape(kt * i, o)
+    if time_stride != 1:
+        raise NotImplementedError("a stride in time is for kernels of one pixel")
+    return _causal_conv(x, kernel, _same(kernel))
 
 
 def upsampled_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -60,7 +62,72 @@ def upsampled_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     # Even rows see (above, itself twice), odd rows (itself twice, below): sums of kernel rows.
     sums = jnp.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], jnp.float32)
     small = jnp.einsum("pyk,qxl,klio->yxipqo", sums, sums, kernel.astype(jnp.float32))
-    y = conv2d(x, small.reshape(2, 2, i, 4 * o).astype(x.dtype), padding=((1, 1), (1, 1)))
+    small, padding = small.reshape(2, 2, i, 4 * o).astype(x.dtype), ((1, 1), (1, 1))
+    if jax.default_backend() == "cpu":
+        y = _causal_conv(x[:, None], small[None], padding)
+    else:
+        y = conv2d(x, small, padding=padding)
     y = y.reshape(n, h + 1, w + 1, 2, 2, o)
     rows = jnp.stack([y[:, :-1, :, 0], y[:, 1:, :, 1]], 2)  # [n, h, 2, w + 1, 2, o]
     return jnp.stack([rows[:, :, :, :-1, 0], rows[:, :, :, 1:, 1]], 4).reshape(n, 2 * h, 2 * w, o)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _causal_conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """x [b, t, h, w, i], kernel [kt, kh, kw, i, o] -> [b, t - kt + 1, h', w', o], with gradients for a CPU."""
+    kt, kh, kw, i, o = kernel.shape
+    reach = _frames_in_reach(x, kt)
+    y = conv2d(_merged(reach), kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, kt * i, o), padding=padding)
+    return y.reshape(*reach.shape[:2], *y.shape[1:])
+
+
+def _forward(x: jax.Array, kernel: jax.Array, padding: Padding) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _causal_conv(x, kernel, padding), (x, kernel)
+
+
+def _backward(
+    padding: Padding, saved: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    kt, kh, kw, i, o = kernel.shape
+    # The gradient of x is a convolution too, with the kernel reversed on every axis.
+    later = jnp.pad(dy, ((0, 0), (kt - 1, kt - 1), (0, 0), (0, 0), (0, 0)))
+    around = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip((kh, kw), padding, strict=True))
+    dx = _causal_conv(later, kernel[::-1, ::-1, ::-1].swapaxes(3, 4), around)
+    padded = jnp.pad(_merged(_frames_in_reach(x, kt)), ((0, 0), *padding, (0, 0)))
+    dkernel = _weight_gradient(padded, _merged(dy)).reshape(o, kh, kw, kt, i).transpose(3, 1, 2, 4, 0)
+    return dx, dkernel.astype(kernel.dtype)
+
+
+_causal_conv.defvjp(_forward, _backward)
+
+
+def _weight_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
+    """x [n, h, w, i], dy [n, h - kh + 1, w - kw + 1, o] -> f32 [o, kh * kw * i], summed over blocks of frames."""
+    (n, height, width, i), (_, h, w, o) = x.shape, dy.shape
+    offsets = [(r, c) for r in range(height - h + 1) for c in range(width - w + 1)]
+    frames = max(d for d in range(1, n + 1) if n % d == 0 and d * h * w <= max(BLOCK, h * w))
+
+    def add(total: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        x, dy = block
+        columns = jnp.concatenate([x[:, r : r + h, c : c + w] for r, c in offsets], -1)
+        sides = dy.reshape(-1, o), columns.reshape(-1, len(offsets) * i)
+        return total + jax.lax.dot_general(*sides, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32), None
+
+    blocks = x.reshape(-1, frames, height, width, i), dy.reshape(-1, frames, h, w, o)
+    return jax.lax.scan(add, jnp.zeros((o, len(offsets) * i), jnp.float32), blocks)[0]
+
+
+def _frames_in_reach(x: jax.Array, kt: int, stride: int = 1) -> jax.Array:
+    """[b, t, h, w, i] -> [b, (t - kt) // stride + 1, h, w, kt * i]."""
+    last = (x.shape[1] - kt) // stride * stride
+    return jnp.concatenate([x[:, k : k + last + 1 : stride] for k in range(kt)], -1) if kt > 1 else x[:, ::stride]
+
+
+def _merged(x: jax.Array) -> jax.Array:
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _same(kernel: jax.Array) -> Padding:
+    kh, kw = kernel.shape[1:3]
+    return (kh // 2, kh // 2), (kw // 2, kw // 2)

@@ -79,9 +79,7 @@ class FrameConv(nnx.Module):
 
 def _conv_params(shape: tuple[int, ...], scale: float, rngs: nnx.Rngs) -> tuple[nnx.Param, nnx.Param]:
     axes = (None,) * (len(shape) - 1) + ("conv_out",)
-    init = jax.nn.initializers.variance_scaling(
-        scale, "fan_in", "truncated_normal", in_axis=tuple(range(len(shape) - 1)), out_axis=()
-    )
+    init = jax.nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
     kernel = init(rngs.params(), shape, jnp.float32) if scale else jnp.zeros(shape)
     return param(kernel, *axes), param(jnp.zeros(shape[-1]), "conv_out")
 
@@ -107,7 +105,7 @@ class ResBlock(nnx.Module):
         self.norm1 = Norm(din, dtype=dtype)
         self.conv1 = Conv(din, dout, dtype=dtype, rngs=rngs)
         self.norm2 = Norm(dout, dtype=dtype)
-        self.conv2 = Conv(dout, dout, dtype=dtype, rngs=rngs)
+        self.conv2 = Conv(dout, dout, scale=0.0, dtype=dtype, rngs=rngs)  # a new block is its shortcut alone
         self.conv_shortcut = Conv(din, dout, (1, 1, 1), dtype=dtype, rngs=rngs) if din != dout else None
 
     def __call__(self, x: jax.Array, memory: Memory = None) -> tuple[jax.Array, Memory]:

@@ -13,8 +13,10 @@ OBJECTIVES = ("text", "vae", "video")
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW: warm-up, constant rate, then a linear fall to zero over the last ``decay_steps``."""
+    """AdamW or Muon: warm-up, constant rate, then a linear fall to zero over the last ``decay_steps``."""
 
+    name: str = "adamw"
+    """"muon" orthogonalises the updates of kernels and leaves the rest to AdamW."""
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     decay_steps: int = 0
@@ -23,6 +25,10 @@ class OptimizerConfig:
     b2: float = 0.99
     clip_norm: float = 1.0
     ema: float = 0.999
+
+    def __post_init__(self) -> None:
+        if self.name not in ("adamw", "muon"):
+            raise ConfigError(f"optimizer.name: {self.name!r} is unknown; known: adamw, muon")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +57,13 @@ class VideoConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VaeLossConfig:
-    """The autoencoder's loss: weighted L1 of frames and of their differences, and the KL term."""
+    """Weights of the autoencoder's loss beside the squared error, and the frames of each clip it learns from."""
 
     frames: int = 9
     foreground: float = 4.0
-    edges: float = 1.0
-    kl: float = 1e-4
+    absolute: float = 0.1
+    edges: float = 0.1
+    kl: float = 2e-5
     decoder_only: bool = False
 
 

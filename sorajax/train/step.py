@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -57,7 +59,10 @@ class TrainState:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101) with clipping by global norm; matrices decay, vectors do not."""
+    """AdamW (arXiv 1711.05101), or Muon (arXiv 2502.16982) for the kernels, after clipping by global norm.
+
+    Kernels decay, vectors do not. Muon's updates are scaled to the size of AdamW's, so rates carry over.
+    """
     parts = [optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)]
     parts.append(optax.constant_schedule(config.learning_rate))
     borders = [config.warmup_steps]
@@ -65,16 +70,35 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         parts.append(optax.linear_schedule(config.learning_rate, 0.0, config.decay_steps))
         borders.append(max(steps - config.decay_steps, config.warmup_steps))
     schedule = optax.join_schedules(parts, borders)
+    clip = optax.clip_by_global_norm(config.clip_norm)
+    if config.name == "muon":
+        return optax.chain(
+            clip,
+            optax.contrib.muon(
+                schedule,
+                weight_decay=config.weight_decay,
+                adam_b1=config.b1,
+                adam_b2=config.b2,
+                muon_weight_dimension_numbers=_kernels,
+                consistent_rms=0.2,
+            ),
+        )
+    decays = partial(jax.tree.map, lambda x: x.ndim > 1)
     return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(
-            schedule,
-            b1=config.b1,
-            b2=config.b2,
-            weight_decay=config.weight_decay,
-            mask=lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree),
-        ),
+        clip, optax.adamw(schedule, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay, mask=decays)
     )
+
+
+def _kernels(params: Any) -> Any:
+    """Which axes of each kernel make its matrix: [in, out], stacked [layer, in, out], or a convolution's."""
+
+    def one(path: Any, leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
+        if "kernel" not in jax.tree_util.keystr(path) or leaf.ndim < 2:
+            return None
+        inputs = (leaf.ndim - 2,) if leaf.ndim < 4 else tuple(range(leaf.ndim - 1))
+        return optax.contrib.MuonDimensionNumbers(reduction_axis=inputs, output_axis=(leaf.ndim - 1,))
+
+    return jax.tree_util.tree_map_with_path(one, params)
 
 
 def init_state(objective: Objective, optimizer: optax.GradientTransformation, seed: int, mesh: Mesh) -> TrainState:

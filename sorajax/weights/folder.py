@@ -3,12 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
 from safetensors import SafetensorError
 from safetensors.flax import save_file
 from safetensors.numpy import load_file
@@ -16,6 +19,8 @@ from safetensors.numpy import load_file
 from sorajax import config as configs
 from sorajax.config import ModelConfig
 from sorajax.errors import CheckpointError
+from sorajax.mesh import shardings
+from sorajax.weights import dit, text, vae
 
 CONFIG = "sorajax.json"
 TOKENIZER = Path("tokenizer") / "spiece.model"
@@ -24,6 +29,28 @@ FILES = {
     "transformer": "diffusion_pytorch_model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
 }
+T = TypeVar("T", bound=nnx.Module)
+
+
+def load_model(folder: Path, part: str, make: Callable[[], T], mesh: Mesh) -> T:
+    """The part of a model folder as a module on the mesh; ``make`` builds it and is only run abstractly."""
+    abstract = nnx.eval_shape(make)
+    placed = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        abstract,
+        shardings(abstract, mesh),
+    )
+    fill = {"text_encoder": text.load_text, "transformer": dit.load_dit, "vae": vae.load_vae}[part]
+    fill(placed, load_part(folder, part))
+    return placed
+
+
+def model_digest(folder: Path) -> str:
+    """One SHA-256 over the config and weights of a model folder: what the manifest calls the model by."""
+    hasher = hashlib.sha256()
+    for path in [folder / CONFIG, folder / TOKENIZER, *(folder / part / name for part, name in sorted(FILES.items()))]:
+        hasher.update(file_digest(path).encode())
+    return f"sha256:{hasher.hexdigest()}"
 
 
 def save_part(folder: Path, part: str, tensors: Mapping[str, np.ndarray], dtype: str = "bfloat16") -> Path:

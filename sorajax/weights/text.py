@@ -1,6 +1,12 @@
 """Key table of transformers' UMT5EncoderModel for ``sorajax.models.text.TextEncoder``."""
 
-from sorajax.weights.convert import LINEAR, Rule
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sorajax.models.text import TextEncoder
+from sorajax.weights.convert import LINEAR, Rule, apply, extract
 
 _SELF = "encoder.block.{layer}.layer.0"
 _FFN = "encoder.block.{layer}.layer.1"
@@ -19,3 +25,13 @@ RULES = (
 
 IGNORE = (r"encoder\.embed_tokens\.weight",)
 """Written by some versions of transformers: the embedding once more."""
+
+
+def load_text(model: TextEncoder, tensors: Mapping[str, Any]) -> None:
+    """Fill ``model`` from transformers' tensors by name. Raises CheckpointError naming all that does not fit."""
+    apply(model, tensors, RULES, ignore=IGNORE)
+
+
+def export_text(model: TextEncoder) -> dict[str, np.ndarray]:
+    """The weights of ``model`` under transformers' names and in its shapes."""
+    return extract(model, RULES)

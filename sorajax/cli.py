@@ -1,0 +1,150 @@
+"""The ``sorajax`` command: generate and train.
+
+Results go to stdout; stderr holds a progress bar, or one line that says what is wrong. Exit codes: 0, 2 for what a
+user can mend, 130 after Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from sorajax import __version__
+from sorajax.errors import InputError, SorajaxError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the compiler's own log lines
+    warnings.showwarning = lambda message, *_: print(f"sorajax: {message}", file=sys.stderr)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    from provenance.errors import ProvenanceError
+    from provenance.report import escape
+
+    try:
+        return arguments.run(arguments)
+    except (SorajaxError, ProvenanceError) as error:
+        print(f"sorajax: {escape(str(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sorajax: interrupted; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sorajax", description="Text-to-video in which every clip is signed.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"sorajax {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    command = commands.add_parser("generate", help="make a clip from a prompt", allow_abbrev=False)
+    command.add_argument("prompt", metavar="PROMPT")
+    command.add_argument("-o", "--output", required=True, metavar="FILE", help="the mp4 to write")
+    command.add_argument("--model", default="mini", help="a shipped model or a model folder (default: mini)")
+    command.add_argument("--seed", type=int, help="the same seed gives the same clip (default: drawn)")
+    command.add_argument("--steps", type=int, help="steps of the solver")
+    command.add_argument("--guidance", type=float, help="how strictly the prompt is followed; 1 turns guidance off")
+    command.add_argument("--size", metavar="WxH", help="width and height in pixels, as the model makes them")
+    command.add_argument("--frames", type=int, help="number of frames")
+    command.add_argument("--fps", type=int, help="frames a second at which the clip is played")
+    command.add_argument("--negative", default="", metavar="PROMPT", help="what the clip should not show")
+    command.add_argument("--language", help="language of the prompt; the model's own are told apart without it")
+    command.add_argument("--hash-prompt", action="store_true", help="sign the prompt's SHA-256 instead of its text")
+    command.add_argument("--cert", metavar="PEM", help="certificate chain to sign with (default: development identity)")
+    command.add_argument("--key", metavar="PEM", help="private key of that chain")
+    command.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    command.set_defaults(run=_generate)
+
+    command = commands.add_parser("train", help="train a model from a config", allow_abbrev=False)
+    command.add_argument("config", metavar="CONFIG", help="a training config (TOML) or the name of a shipped one")
+    command.add_argument("--runs", default="runs", metavar="DIR", help="where runs are kept (default: runs)")
+    command.add_argument("--minutes", type=float, help="stop after so many minutes; the same command goes on later")
+    command.add_argument("--steps", type=int, help="train to this step instead of the config's")
+    command.set_defaults(run=_train)
+    return parser
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    """Everything that can be refused is refused before the model is loaded."""
+    from sorajax import request
+    from sorajax.media import destination
+
+    path = destination.check(arguments.output, suffix=".mp4", overwrite=arguments.overwrite)
+    request.check_prompts(arguments.prompt)
+    size = None if arguments.size is None else _size(arguments.size)
+    signer = _signer(arguments.cert, arguments.key)
+
+    from tqdm import tqdm
+
+    from sorajax import compile_cache
+    from sorajax.pipeline import load
+
+    compile_cache.enable()
+    bar = tqdm(total=None, file=sys.stderr, leave=False, bar_format="{desc} {bar} {n_fmt}/{total_fmt}")
+    with bar:
+        bar.set_description("loading the model")
+        pipe = load(arguments.model)
+        request.check_language(pipe.config, arguments.language)
+
+        def advance(step: int, steps: int, latents: object) -> None:
+            bar.total, bar.n = steps, step
+            bar.set_description("sampling" if step < steps else "decoding, watermarking, signing")
+
+        clip = pipe(
+            arguments.prompt,
+            seed=arguments.seed,
+            steps=arguments.steps,
+            guidance=arguments.guidance,
+            negative=arguments.negative,
+            size=size,
+            frames=arguments.frames,
+            fps=arguments.fps,
+            callback=advance,
+        )
+        report = clip.save(
+            path, signer=signer, overwrite=arguments.overwrite, store_prompt=not arguments.hash_prompt
+        )
+    print(f"{path}: {report.status}, seed {clip.facts.seed}, watermark {clip.payload.hex()}")
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"size {text!r} is not WIDTHxHEIGHT, for example 64x64")
+    return int(width), int(height)
+
+
+def _signer(cert: str | None, key: str | None):  # noqa: ANN202 - provenance.Signer, imported only when asked for
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise InputError("--cert and --key belong together; give both or neither")
+    import provenance
+
+    return provenance.load_signer(cert, key)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    import dataclasses
+
+    from sorajax.train import config as configs
+    from sorajax.train.loop import train
+
+    config = configs.load(arguments.config)
+    if arguments.steps is not None:
+        config = dataclasses.replace(config, steps=arguments.steps)
+    print(train(config, runs=Path(arguments.runs), minutes=arguments.minutes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

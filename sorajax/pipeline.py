@@ -1,0 +1,178 @@
+"""The map: prompt -> text states -> latents -> frames -> clip. ``load`` gives a Pipeline; calling it makes clips."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import overload
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from provenance import Facts, Report
+from sorajax import __version__, request
+from sorajax import mesh as meshes
+from sorajax.config import ModelConfig
+from sorajax.diffusion.sample import Callback, sample
+from sorajax.media.clip import Clip, make_clip
+from sorajax.media.post import to_uint8
+from sorajax.models.dit import DiT
+from sorajax.models.text import TextEncoder
+from sorajax.models.tokenizer import Tokenizer
+from sorajax.models.vae import VAE
+from sorajax.weights import folder as folders
+
+
+class Pipeline:
+    """A text-to-video model on a mesh. Its parts are open: text states, velocity, latents, frames."""
+
+    def __init__(
+        self, config: ModelConfig, tokenizer: Tokenizer, text: TextEncoder, dit: DiT, vae: VAE, mesh: Mesh, digest: str
+    ):
+        self.config, self.mesh, self.digest = config, mesh, digest
+        self.tokenizer, self.text, self.dit, self.vae = tokenizer, text, dit, vae
+
+    @overload
+    def __call__(self, prompt: str, **options: object) -> Clip: ...
+    @overload
+    def __call__(self, prompt: Sequence[str], **options: object) -> list[Clip]: ...
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        negative: str = "",
+        size: tuple[int, int] | None = None,
+        frames: int | None = None,
+        fps: int | None = None,
+        callback: Callback | None = None,
+    ) -> Clip | list[Clip]:
+        """One prompt gives a Clip, a list of prompts a list. The same seed gives the same clip.
+
+        size is (width, height) in pixels and frames their number, both as the model makes them; saved clips are at
+        least 256 pixels a side. callback(step, steps, latents) is called after each step. Raises InputError.
+        """
+        prompts = request.check_prompts(prompt)
+        wanted = request.resolve(self.config, size=size, frames=frames, steps=steps, guidance=guidance)
+        rate = request.check_fps(fps, self.config.sample.fps)
+        seed = secrets.randbelow(2**31) if seed is None else request.check_seed(seed)
+        noise = self.noise(len(prompts), seed, size=wanted.size, frames=wanted.frames)
+        latents = self.sample(
+            prompts, noise=noise, steps=wanted.steps, guidance=wanted.guidance, negative=negative, callback=callback
+        )
+        video = to_uint8(np.asarray(self.decode(latents)))
+        clips = []
+        for text, shots in zip(prompts, video, strict=True):
+            settings = wanted.settings() | {"negative": negative, "batch": len(prompts)}
+            facts = Facts(
+                title=text[:80],
+                model_name=self.config.name,
+                model_digest=self.digest,
+                seed=seed,
+                prompt=text,
+                settings=settings,
+                generator_version=__version__,
+            )
+            clips.append(make_clip(shots, fps=rate, facts=facts))
+        return clips[0] if isinstance(prompt, str) else clips
+
+    def encode_text(self, prompts: Sequence[str]) -> jax.Array:
+        """Text states f32 [b, l, d]; what follows a prompt's end is zero."""
+        ids, mask = self.tokenizer.encode(prompts, self.config.text.length)
+        with jax.set_mesh(self.mesh):
+            return _encode_text(self.text, self._place(ids), self._place(mask))
+
+    def velocity(self, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:
+        """The transformer's output f32 [b, t, h, w, c], for timestep f32 [b] in [0, 1000]."""
+        with jax.set_mesh(self.mesh):
+            return _velocity(self.dit, self._place(latents), self._place(timestep), self._place(text))
+
+    def noise(self, count: int, seed: int, *, size: tuple[int, int] | None = None, frames: int | None = None) -> jax.Array:
+        """Starting noise f32 [count, t, h, w, c]; each clip's depends on the seed and its place in the batch."""
+        wanted = request.resolve(self.config, size=size, frames=frames, steps=None, guidance=None)
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(count))
+        return jax.vmap(lambda key: jax.random.normal(key, wanted.latent_shape))(keys)
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        noise: jax.Array | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        negative: str = "",
+        callback: Callback | None = None,
+    ) -> jax.Array:
+        """The solver's final latents f32 [b, t, h, w, c], normalised, from ``noise`` or the seed's."""
+        wanted = request.resolve(self.config, size=None, frames=None, steps=steps, guidance=guidance)
+        noise = self.noise(len(prompts), seed) if noise is None else jnp.asarray(noise, jnp.float32)
+        text = self.encode_text(prompts)
+        unguided = wanted.guidance == 1.0
+        other = None if unguided else jnp.broadcast_to(self.encode_text([negative]), text.shape)
+        with jax.set_mesh(self.mesh):
+            return sample(
+                self.dit,
+                self._place(noise),
+                text,
+                other,
+                steps=wanted.steps,
+                guidance=wanted.guidance,
+                shift=self.config.sample.shift,
+                solver=self.config.sample.solver,
+                callback=callback,
+            )
+
+    def decode(self, latents: jax.Array) -> jax.Array:
+        """Frames f32 [b, T, H, W, 3] in [-1, 1] of normalised latents: unmarked and unsigned, for research."""
+        with jax.set_mesh(self.mesh):
+            return _decode(self.vae, self._place(latents))
+
+    def encode_video(self, x: jax.Array) -> jax.Array:
+        """Normalised latents f32 [b, t, h, w, c] (the mean) of frames f32 [b, T, H, W, 3] in [-1, 1]."""
+        with jax.set_mesh(self.mesh):
+            return _encode_video(self.vae, self._place(x))
+
+    def _place(self, x: jax.Array | np.ndarray) -> jax.Array:
+        return jax.device_put(jnp.asarray(x), meshes.batch_sharding(self.mesh, jnp.shape(x)))
+
+
+def load(
+    model: str | Path = "mini",
+    *,
+    dtype: str | None = None,
+    mesh: Mesh | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Pipeline:
+    """A pipeline from the name of a shipped model or a model folder.
+
+    dtype is that of the products, "bfloat16" or "float32" (default: float32 on CPU, else bfloat16); mesh defaults
+    to all devices on its data axis. Raises InputError for an unknown model, CheckpointError for damaged weights.
+    """
+    folder = request.find_model(model)
+    kind = jnp.dtype(request.check_dtype(dtype))
+    mesh = meshes.make_mesh() if mesh is None else mesh
+    (notify or (lambda stage: None))(f"loading {folder.name}")
+    config = folders.load_config(folder)
+    tokenizer = Tokenizer(folder / folders.TOKENIZER)
+    with jax.set_mesh(mesh):
+        text = folders.load_model(folder, "text_encoder", lambda: TextEncoder(config.text, dtype=kind, rngs=nnx.Rngs(0)), mesh)
+        dit = folders.load_model(folder, "transformer", lambda: DiT(config.dit, dtype=kind, rngs=nnx.Rngs(0)), mesh)
+        vae = folders.load_model(folder, "vae", lambda: VAE(config.vae, dtype=kind, rngs=nnx.Rngs(0)), mesh)
+    return Pipeline(config, tokenizer, text, dit, vae, mesh, folders.model_digest(folder))
+
+
+def generate(prompt: str, path: str | Path, *, model: str | Path = "mini", seed: int | None = None) -> Report:
+    """Load a model, make one clip, save it signed; returns what the verifier says of it."""
+    return load(model)(prompt, seed=seed).save(path)
+
+
+_encode_text = jax.jit(lambda model, ids, mask: model(ids, mask))
+_velocity = jax.jit(lambda model, x, timestep, text: model(x, timestep, text))
+_decode = jax.jit(lambda model, z: model.decode(model.denormalise(z)))
+_encode_video = jax.jit(lambda model, x: model.normalise(model.encode(x)[0]))

@@ -1,0 +1,143 @@
+"""What a user asks for, checked: every error is one line with the thing, the value and the remedy."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from sorajax.config import ModelConfig
+from sorajax.errors import InputError
+
+WEIGHTS = Path(__file__).parent / "weights_data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A clip's size in pixels, its frames, and how it is sampled; ``latent_shape`` is [t, h, w, c]."""
+
+    size: tuple[int, int]
+    frames: int
+    steps: int
+    guidance: float
+    shift: float
+    solver: str
+    latent_shape: tuple[int, int, int, int]
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values for the manifest."""
+        return {
+            "size": f"{self.size[0]}x{self.size[1]}",
+            "frames": self.frames,
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "shift": self.shift,
+            "solver": self.solver,
+        }
+
+
+def resolve(
+    config: ModelConfig,
+    *,
+    size: tuple[int, int] | None,
+    frames: int | None,
+    steps: int | None,
+    guidance: float | None,
+) -> Request:
+    """Fill in the model's defaults. Raises InputError, with what is possible, for what the model cannot make."""
+    own, vae, patch = config.sample, config.vae, config.dit.patch_size
+    width, height = size or (own.width, own.height)
+    frames = own.frames if frames is None else frames
+    steps = own.steps if steps is None else steps
+    guidance = own.guidance if guidance is None else guidance
+    cell = (vae.spatial_factor * patch[2], vae.spatial_factor * patch[1])
+    if own.sizes and (width, height) not in own.sizes:
+        possible = ", ".join(f"{w}x{h}" for w, h in own.sizes)
+        raise InputError(f"size {width}x{height} is not one that {config.name} makes; possible: {possible}")
+    if width < 1 or height < 1 or width % cell[0] or height % cell[1]:
+        raise InputError(f"size {width}x{height}: {config.name} needs multiples of {cell[0]}x{cell[1]}")
+    step = vae.temporal_factor
+    depth = 1 + (frames - 1) // step
+    most = own.max_frames
+    if frames < 1 or (frames - 1) % step or depth % patch[0] or (most is not None and frames > most):
+        examples = range(1, (most or 1 + 20 * step) + 1, step)
+        listed = ", ".join(str(n) for n in examples) + ("" if most else ", ...")
+        raise InputError(f"{frames} frames: {config.name} makes {listed}")
+    if not isinstance(steps, int) or not 1 <= steps <= 1000:
+        raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")
+    if not 0 <= guidance <= 100:
+        raise InputError(f"guidance is {guidance}; give a number from 0 to 100 (1 turns it off)")
+    shape = (depth, height // vae.spatial_factor, width // vae.spatial_factor, vae.z_dim)
+    return Request(
+        size=(width, height),
+        frames=frames,
+        steps=steps,
+        guidance=float(guidance),
+        shift=own.shift,
+        solver=own.solver,
+        latent_shape=shape,
+    )
+
+
+def check_prompts(prompt: str | Sequence[str]) -> list[str]:
+    """One prompt or several as a list. Raises InputError for an empty one."""
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not prompts:
+        raise InputError("no prompt was given; describe the clip in a sentence")
+    for text in prompts:
+        if not isinstance(text, str):
+            raise InputError(f"prompt {text!r} is not a string; describe the clip in a sentence")
+        if not text.strip():
+            raise InputError(f"prompt {text!r} is empty; describe the clip in a sentence")
+    return prompts
+
+
+def check_seed(seed: int) -> int:
+    """Raises InputError unless the seed is a whole number in [0, 2^32)."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed!r}; give a whole number from 0 to {2**32 - 1}")
+    return seed
+
+
+def check_dtype(dtype: str | None) -> str:
+    """The dtype of products: float32 on CPU unless said otherwise, bfloat16 elsewhere."""
+    if dtype is None:
+        return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    if dtype not in ("float32", "bfloat16"):
+        raise InputError(f"dtype {dtype!r} is unknown; known: float32, bfloat16")
+    return dtype
+
+
+def models() -> list[str]:
+    """Names of the models whose weights ship with sorajax."""
+    return sorted(p.parent.name for p in WEIGHTS.glob("*/sorajax.json"))
+
+
+def find_model(model: str | Path) -> Path:
+    """The folder of a shipped model or of the user's own. Raises InputError with the nearest names."""
+    shipped = WEIGHTS / str(model)
+    if str(model) in models():
+        return shipped
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    near = difflib.get_close_matches(str(model), models(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(f"unknown model {str(model)!r}; {hint}shipped models: {', '.join(models()) or 'none'}, or a folder")
+
+
+def check_language(config: ModelConfig, language: str | None) -> None:
+    """Raises InputError for a language that the model was not trained on."""
+    if language is not None and config.languages and language not in config.languages:
+        raise InputError(f"language {language!r} is not one that {config.name} reads: {', '.join(config.languages)}")
+
+
+def check_fps(fps: int | None, own: int) -> int:
+    """Frames a second; the model's own unless said otherwise."""
+    if fps is None:
+        return own
+    if not isinstance(fps, int) or not 1 <= fps <= 120:
+        raise InputError(f"fps is {fps!r}; give a whole number from 1 to 120")
+    return fps

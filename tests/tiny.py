@@ -1,0 +1,76 @@
+"""A whole model of a few thousand random weights, in a folder as ``sorajax.load`` reads it."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+
+from sorajax.config import DiTConfig, ModelConfig, SampleConfig, TextConfig, VAEConfig
+from sorajax.models.dit import DiT
+from sorajax.models.text import TextEncoder
+from sorajax.models.vae import VAE
+from sorajax.weights import folder as folders
+from sorajax.weights.dit import export_dit
+from sorajax.weights.text import export_text
+from sorajax.weights.vae import export_vae
+
+TOKENIZER = Path(__file__).parent.parent / "sorajax" / "weights_data" / "mini" / "tokenizer" / "spiece.model"
+
+CONFIG = ModelConfig(
+    name="tiny",
+    text=TextConfig(vocab_size=2600, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=4, length=12),
+    dit=DiTConfig(
+        patch_size=(1, 1, 1),
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=8,
+        out_channels=8,
+        text_dim=16,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=2,
+        position_table=(3, 2, 2),
+        text_pool=True,
+    ),
+    vae=VAEConfig(
+        base_dim=8,
+        z_dim=8,
+        dim_mult=(1, 1, 1),
+        num_res_blocks=1,
+        temperal_downsample=(True, True),
+        is_residual=True,
+        patch_size=4,
+    ),
+    sample=SampleConfig(
+        width=32, height=32, frames=9, fps=8, steps=2, guidance=2.0, shift=1.0, sizes=((32, 32),), max_frames=9
+    ),
+    languages=("en", "zh"),
+)
+
+
+def write(folder: Path, config: ModelConfig = CONFIG, seed: int = 0) -> Path:
+    """Write the model folder; velocities are random rather than the zero of a new transformer."""
+    rngs = nnx.Rngs(seed)
+    dit = DiT(config.dit, rngs=rngs)
+    dit.proj_out.kernel[...] = jax.random.normal(rngs.params(), dit.proj_out.kernel.shape) * 0.1
+    folders.save_config(folder, config)
+    folders.save_part(folder, "transformer", export_dit(dit), dtype="float32")
+    folders.save_part(folder, "text_encoder", export_text(TextEncoder(config.text, rngs=rngs)), dtype="float32")
+    folders.save_part(folder, "vae", export_vae(VAE(config.vae, rngs=rngs)), dtype="float32")
+    (folder / folders.TOKENIZER).parent.mkdir(exist_ok=True)
+    shutil.copy(TOKENIZER, folder / folders.TOKENIZER)
+    return folder
+
+
+def other(**changes: object) -> ModelConfig:
+    """The tiny config with another transformer."""
+    return dataclasses.replace(CONFIG, dit=dataclasses.replace(CONFIG.dit, **changes))
+
+
+def relative(ours: object, theirs: object) -> float:
+    """Largest difference, relative to the largest value."""
+    a, b = np.asarray(ours), np.asarray(theirs)
+    return float(np.abs(a - b).max() / np.abs(b).max())
