@@ -4,7 +4,7 @@ Every part has several phrasings; names, measure words and grammatical gender co
 A size that is not said means medium.
 """
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,24 @@ def caption(spec: "ClipSpec", language: str, rng: np.random.Generator) -> str:
     if rng.random() < CAPITAL:
         text = text[0].upper() + text[1:] + ("。" if language == "zh" else ".")
     return text
+
+
+class _Plainest(np.random.Generator):
+    """Draws the first of everything, and nothing that is optional."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.Philox(0))
+
+    def integers(self, *_: Any) -> int:
+        return 0
+
+    def random(self) -> float:
+        return 1.0
+
+
+def plain(spec: "ClipSpec", language: str) -> str:
+    """The plainest caption of a spec, always the same: "a dog runs to the left on a beach at sunset"."""
+    return caption(spec, language, _Plainest())
 
 
 def _choose(rng: np.random.Generator, options: tuple[T, ...]) -> T:

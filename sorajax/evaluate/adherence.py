@@ -26,8 +26,8 @@ BLURS = (0.0, 1.5, 3.0)
 GLANCE, HURRY, FOREMOST, LOOK = 4, 3, 2, 2
 """Every how many frames, and every how many sprites, all objects are tried; how many of them are then looked at
 with every sprite, every how many frames."""
-LEAST_LIKENESS, LEAST_GAIN = 0.6, 0.5
-"""Below these the object is a shape that the world does not know, or too faint to be one."""
+LEAST_LIKENESS, LEAST_SHAPE, LEAST_GAIN = 0.6, 0.9, 0.5
+"""Below these the object is unlike all that the world knows, a mere blob of colour, or too faint to be anything."""
 NEAR, SCALE = 8.0, 0.25
 """What counts as one step away from an ideal track: world units, and the logarithm of size."""
 FARTHEST = 1.3
@@ -39,6 +39,8 @@ class Judgement:
     """What is seen, None where nothing known is; the scores say how clearly."""
 
     object: str | None
+    nearest: str
+    """The object that explains most, even where that is too little to be called it."""
     motion: str | None
     scene: str | None
     size: str | None
@@ -88,11 +90,13 @@ def judge(frames: np.ndarray, world: World) -> Judgement:
     shape = best / blob if blob > 0 else 0.0
     likeness = float(np.average(fit.likeness, weights=fit.gain)) if best > 0 else 0.0
     seen = likeness >= LEAST_LIKENESS and best >= LEAST_GAIN
+    known = seen and shape >= LEAST_SHAPE and scenes[scene] < FAINT
     motions, sizes = _motions(fit, world.config.motions, objects()[name].floats, len(video))
     motion = min(motions, key=motions.__getitem__)
     moves = seen and motions[motion] <= FARTHEST
     return Judgement(
-        object=name if seen else None,
+        object=name if known else None,
+        nearest=name,
         motion=motion if moves else None,
         scene=scene if scenes[scene] < FAINT else None,
         size=sizes[motion] if moves else None,

@@ -138,9 +138,7 @@ class Matcher:
         # Places beyond the grid are wrapped negative ones: the sprite sticks out at the top or the left.
         places = np.where(where[:, 1:] >= GRID, where[:, 1:] - PADDED, where[:, 1:])
         side = bank.side[where[:, 0]]
-        likeness = [
-            self._likeness(bank.pixels[k], side[t] // CELL, places[t], t) for t, k in enumerate(where[:, 0])
-        ]
+        likeness = [self._likeness(bank.pixels[k], side[t] // CELL, places[t], t) for t, k in enumerate(where[:, 0])]
         return Fit(
             gain=np.maximum(best, 0),
             likeness=np.array(likeness),

@@ -5,7 +5,7 @@ import pytest
 
 from sorajax.data import phrases
 from sorajax.data.atlas import objects
-from sorajax.data.captions import LANGUAGES, caption
+from sorajax.data.captions import LANGUAGES, caption, plain
 from sorajax.data.motions import CAMERAS, MOTIONS
 from sorajax.data.styles import STYLES
 from sorajax.data.world import OBJECTS, SCENES, SIZES, ClipSpec
@@ -14,7 +14,7 @@ from sorajax.errors import InputError
 DOG = ClipSpec(objects=("dog",), motion="left", scene="beach")
 
 
-def some(spec: ClipSpec, language: str, count: int = 300) -> set[str]:
+def some(spec: ClipSpec, language: str, count: int = 100) -> set[str]:
     return {caption(spec, language, np.random.default_rng(seed)).lower().rstrip(".。") for seed in range(count)}
 
 
@@ -27,14 +27,14 @@ def some(spec: ClipSpec, language: str, count: int = 300) -> set[str]:
         ("ar", "كلب يركض إلى اليسار على الشاطئ عند الغروب"),
     ],
 )
-def test_the_plain_sentence_is_among_the_phrasings(language, sentence):
-    assert sentence in some(DOG, language, 8000)
+def test_the_plainest_caption(language, sentence):
+    assert plain(DOG, language) == plain(DOG, language) == sentence
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_there_are_many_phrasings(language):
-    assert len(some(DOG, language)) > 100
-    assert len(some(ClipSpec(objects=("cat", "rocket"), motion="still", scene="sea"), language)) > 100
+    assert len(some(DOG, language, 150)) > 80
+    assert len(some(ClipSpec(objects=("cat", "rocket"), motion="still", scene="sea"), language, 150)) > 80
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -48,7 +48,7 @@ def test_every_attribute_can_be_said_in_every_language(language):
         *(ClipSpec(objects=("dog",), motion="up", scene="sea", style=style) for style in STYLES),
         *(ClipSpec(objects=("dog",), motion="up", scene="sea", camera=camera) for camera in CAMERAS),
     ):
-        for sentence in some(spec, language, 20):
+        for sentence in some(spec, language, 10):
             assert "{" not in sentence and "  " not in sentence and sentence == sentence.strip()
 
 
@@ -74,7 +74,7 @@ def test_no_two_places_or_movements_share_a_phrase():
 def test_small_and_large_are_always_said_and_medium_seldom():
     def share(size: str, words: set[str]) -> float:
         spec = ClipSpec(objects=("dog",), motion="up", scene="sea", size=size)
-        said = [caption(spec, "en", np.random.default_rng(seed)).lower().split() for seed in range(400)]
+        said = [caption(spec, "en", np.random.default_rng(seed)).lower().split() for seed in range(200)]
         return float(np.mean([bool(words & set(sentence)) for sentence in said]))
 
     assert share("small", {"small", "little", "tiny"}) == 1
