@@ -24,8 +24,8 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 .DELETE_ON_ERROR:
 
 demo: $(RUN)
-	@mkdir -p $(dir $(CLIP)) && rm -f $(CLIP)
-	$(BIN)/sorajax generate "$(PROMPT)" --seed $(SEED) -o $(CLIP)
+	@mkdir -p $(dir $(CLIP))
+	$(BIN)/sorajax generate "$(PROMPT)" --seed $(SEED) -o $(CLIP) --overwrite
 	@echo "The clip is $(abspath $(CLIP)). What provenance verify says of it:"
 	@$(BIN)/provenance verify $(CLIP) || test $$? -eq 4  # 4: signed by a development identity, on nobody's trust list
 

@@ -152,9 +152,10 @@ def derive_payload(frames: NDArray[np.uint8], facts: Facts) -> bytes:
 
 
 def _without_prompt(facts: Facts) -> Facts:
-    """The same facts, with prompt and negative prompt replaced by their digests."""
+    """The same facts, with prompt and negative prompt replaced by their digests, and a title that cannot quote them."""
     settings = dict(facts.settings)
     if negative := settings.pop("negative", None):
         settings["negative_sha256"] = provenance.manifest.prompt_digest(negative)
     digest = facts.prompt_sha256 if facts.prompt is None else provenance.manifest.prompt_digest(facts.prompt)
-    return dataclasses.replace(facts, prompt=None, prompt_sha256=digest, settings=settings)
+    title = f"A clip by {facts.model_name}"
+    return dataclasses.replace(facts, title=title, prompt=None, prompt_sha256=digest, settings=settings)
