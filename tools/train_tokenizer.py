@@ -1,6 +1,6 @@
 """Train the tokenizer of the mini model on captions of the procedural world, in all its languages.
 
-    python tools/train_tokenizer.py -o sorajax/weights_data/mini/tokenizer.model
+    python tools/train_tokenizer.py -o sorajax/weights_data/mini/tokenizer/spiece.model
 
 A unigram sentencepiece model with byte fallback, so that any text has ids. It folds what people type in many ways:
 case, accents, full-width forms, Arabic vowel signs and letter variants. Same sources, same file, byte for byte.

@@ -290,22 +290,24 @@ SIZE_WORDS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
     },
 }
 
+COLORS = ("tan", "black", "red", "white", "blue", "orange", "gray", "green", "pink", "yellow", "brown")
 COLOR_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "en": {c: (c,) for c in ("tan", "black", "red", "white", "blue", "orange", "gray", "green", "pink", "yellow", "brown")},
+    "en": {color: (color,) for color in COLORS},
     "zh": {
-        "tan": ("棕黄色的",), "black": ("黑色的",), "red": ("红色的",), "white": ("白色的",), "blue": ("蓝色的",),
-        "orange": ("橙色的",), "gray": ("灰色的",), "green": ("绿色的",), "pink": ("粉色的",),
-        "yellow": ("黄色的",), "brown": ("棕色的",),
+        "tan": ("棕黄色的",), "black": ("黑色的",), "red": ("红色的",), "white": ("白色的",),
+        "blue": ("蓝色的",), "orange": ("橙色的",), "gray": ("灰色的",), "green": ("绿色的",),
+        "pink": ("粉色的",), "yellow": ("黄色的",), "brown": ("棕色的",),
     },
     "es": {
-        "tan": ("de color canela",) * 2, "black": ("negro", "negra"), "red": ("rojo", "roja"), "white": ("blanco", "blanca"),
-        "blue": ("azul",) * 2, "orange": ("naranja",) * 2, "gray": ("gris",) * 2, "green": ("verde",) * 2,
-        "pink": ("rosa",) * 2, "yellow": ("amarillo", "amarilla"), "brown": ("marrón",) * 2,
+        "tan": ("de color canela",), "black": ("negro", "negra"), "red": ("rojo", "roja"),
+        "white": ("blanco", "blanca"), "blue": ("azul",), "orange": ("naranja",), "gray": ("gris",),
+        "green": ("verde",), "pink": ("rosa",), "yellow": ("amarillo", "amarilla"), "brown": ("marrón",),
     },
     "ar": {
-        "tan": ("بني فاتح", "بنية فاتحة"), "black": ("أسود", "سوداء"), "red": ("أحمر", "حمراء"), "white": ("أبيض", "بيضاء"),
-        "blue": ("أزرق", "زرقاء"), "orange": ("برتقالي", "برتقالية"), "gray": ("رمادي", "رمادية"),
-        "green": ("أخضر", "خضراء"), "pink": ("وردي", "وردية"), "yellow": ("أصفر", "صفراء"), "brown": ("بني", "بنية"),
+        "tan": ("بني فاتح", "بنية فاتحة"), "black": ("أسود", "سوداء"), "red": ("أحمر", "حمراء"),
+        "white": ("أبيض", "بيضاء"), "blue": ("أزرق", "زرقاء"), "orange": ("برتقالي", "برتقالية"),
+        "gray": ("رمادي", "رمادية"), "green": ("أخضر", "خضراء"), "pink": ("وردي", "وردية"),
+        "yellow": ("أصفر", "صفراء"), "brown": ("بني", "بنية"),
     },
 }  # fmt: skip
 

@@ -1,0 +1,65 @@
+"""Run with eight forced CPU devices: prints, as JSON, how far sharded results are from those of one device.
+
+A program of its own, because the number of devices is fixed when JAX starts. ``tests/test_sharding.py`` reads it.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import sorajax
+from sorajax.data.world import WorldConfig
+from sorajax.mesh import make_mesh
+from sorajax.train.config import OptimizerConfig, TrainConfig, VideoConfig
+from sorajax.train.step import init_state, make_optimizer, make_step
+from sorajax.train.video import VideoObjective
+from tests import tiny
+
+MESHES = {"data": (8, 1, 1, 1), "fsdp": (1, 8, 1, 1), "tensor": (4, 1, 1, 2), "mixed": (2, 2, 1, 2), "seq": (2, 1, 4, 1)}
+
+
+def main(folder: Path) -> dict[str, dict[str, float]]:
+    """Differences by mesh: loss and weights after two training steps, and sampled latents."""
+    tiny.write(folder / "model")
+    config = TrainConfig(
+        objective="video",
+        model=tiny.CONFIG,
+        world=WorldConfig(size=32, frames=9),
+        video=VideoConfig(clips=32, foreground=1.0),
+        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=1),
+        batch=8,
+        dtype="float32",
+    )
+    objective = VideoObjective(config, folder / "model")
+    optimizer = make_optimizer(config.optimizer, config.steps)
+    prompts = [f"a dog number {i}" for i in range(8)]
+
+    def run(mesh: jax.sharding.Mesh) -> dict[str, np.ndarray]:
+        state = init_state(objective, optimizer, 0, mesh)
+        step = make_step(objective, optimizer, 0.9, 0, mesh)
+        for index in range(2):
+            state, metrics = step(state, objective.frozen, objective.batch(index))
+        pipe = sorajax.load(folder / "model", mesh=mesh)
+        kernel = state.model.blocks.ffn_in.kernel.get_value()
+        return {
+            "loss": np.asarray(metrics["loss"]),
+            "weights": np.concatenate([np.ravel(x) for x in jax.tree.leaves(jax.device_get(state.ema))]),
+            "latents": np.asarray(pipe.sample(prompts, seed=3)),
+            "shards": np.asarray(kernel.size / kernel.addressable_shards[0].data.size),
+        }
+
+    one = run(make_mesh(devices=jax.devices()[:1]))
+    out = {}
+    for name, sizes in MESHES.items():
+        many = run(make_mesh(**dict(zip(("data", "fsdp", "seq", "tensor"), sizes, strict=True))))
+        out[name] = {key: tiny.relative(many[key], one[key]) for key in ("loss", "weights", "latents")}
+        out[name]["shards"] = float(many["shards"])
+    return out
+
+
+if __name__ == "__main__":
+    assert len(jax.devices()) == 8
+    print(json.dumps(main(Path(sys.argv[1]))))

@@ -1,0 +1,70 @@
+"""The ``sorajax`` command as a user meets it: exit codes, one line of error, nothing left behind."""
+
+import pytest
+
+import provenance
+from sorajax.cli import main
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(tiny.write(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+def test_generate_writes_a_verified_clip_and_says_so(folder, tmp_path, capsys):
+    path = tmp_path / "dog.mp4"
+    assert main(["generate", "a dog runs", "-o", str(path), "--model", folder, "--seed", "7"]) == 0
+    assert provenance.verify(path).status == "authentic"
+    out = capsys.readouterr().out
+    assert str(path) in out and "seed 7" in out and "authentic" in out
+
+
+def test_the_prompt_can_be_kept_out_of_the_file(folder, tmp_path):
+    path = tmp_path / "dog.mp4"
+    assert main(["generate", "a secret dog", "-o", str(path), "--model", folder, "--hash-prompt"]) == 0
+    assert b"secret dog" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["  "], "is empty"),
+        (["a dog", "--model", "mimi"], "unknown model 'mimi'"),
+        (["a dog", "--size", "65x64"], "possible: 32x32"),
+        (["a dog", "--size", "wide"], "'wide' is not WIDTHxHEIGHT"),
+        (["a dog", "--frames", "1000"], "makes 1, 5, 9"),
+        (["a dog", "--language", "xx"], "reads: en, zh"),
+        (["a dog", "--key", "k.pem"], "belong together"),
+        (["a dog", "-o", "dog.avi"], "mp4"),
+        (["a dog", "-o", "no/such/folder/dog.mp4"], "no/such/folder"),
+        (["a dog", "--sed", "7"], "unrecognized arguments: --sed"),
+        (["a dog", "--seed", "many"], "invalid int value"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(folder, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    defaults = ["-o", "dog.mp4"] if "-o" not in arguments else []
+    model = ["--model", folder] if "--model" not in arguments else []
+    try:
+        code = main(["generate", *arguments, *defaults, *model])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    err = [line for line in capsys.readouterr().err.splitlines() if "\r" not in line]
+    assert message in err[-1]
+    assert "Traceback" not in "\n".join(err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_kept(folder, tmp_path, capsys):
+    path = tmp_path / "dog.mp4"
+    path.write_bytes(b"precious")
+    assert main(["generate", "a dog", "-o", str(path), "--model", folder]) == 2
+    assert path.read_bytes() == b"precious"
+    assert str(path) in capsys.readouterr().err
+
+
+def test_train_names_an_unknown_config(capsys):
+    assert main(["train", "no-such-config"]) == 2
+    assert "no config 'no-such-config'; presets:" in capsys.readouterr().err

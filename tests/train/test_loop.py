@@ -1,0 +1,126 @@
+"""A run that is interrupted goes on as if it had not been, and one that cannot go on says why."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from sorajax.checkpoint import Checkpoints
+from sorajax.data.world import WorldConfig
+from sorajax.errors import CheckpointError, ConfigError, TrainingError
+from sorajax.train import config as configs
+from sorajax.train.config import OptimizerConfig, TrainConfig, VaeLossConfig, VideoConfig
+from sorajax.train.loop import train
+from sorajax.weights import folder as folders
+from tests import tiny
+
+BASE = TrainConfig(
+    objective="vae",
+    model=tiny.CONFIG,
+    world=WorldConfig(size=32, frames=9),
+    vae_loss=VaeLossConfig(frames=5),
+    optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=2, clip_norm=10.0, ema=0.9),
+    steps=6,
+    batch=2,
+    dtype="float32",
+    log_every=1,
+    checkpoint_every=3,
+    evaluate_every=100,
+)
+
+
+def losses(runs) -> dict[int, float]:
+    lines = (runs / "tiny" / "vae" / "log.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    return {r["step"]: r["loss"] for r in records if "loss" in r}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("whole")
+    train(BASE, runs=runs, progress=False)
+    return runs
+
+
+def test_a_stage_leaves_a_model_folder_a_log_and_a_sheet(whole):
+    tensors = folders.load_part(whole / "tiny" / "model", "vae")
+    assert tensors and all(np.isfinite(t.astype(np.float32)).all() for t in tensors.values())
+    config = folders.load_config(whole / "tiny" / "model")
+    assert len(config.vae.latents_std) == config.vae.z_dim and min(config.vae.latents_std) > 0
+    assert sorted(losses(whole)) == [1, 2, 3, 4, 5, 6]
+    assert (whole / "tiny" / "vae" / "vae-0000006.png").stat().st_size > 1000
+
+
+def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one_exactly(whole, tmp_path):
+    train(dataclasses.replace(BASE, steps=4), runs=tmp_path, progress=False)
+    train(BASE, runs=tmp_path, progress=False)
+    assert losses(tmp_path) == losses(whole)
+    for name, tensor in folders.load_part(whole / "tiny" / "model", "vae").items():
+        np.testing.assert_array_equal(tensor, folders.load_part(tmp_path / "tiny" / "model", "vae")[name])
+
+
+def test_sigterm_saves_a_checkpoint_and_ends(tmp_path, monkeypatch):
+    from sorajax.train.vae import VaeObjective
+
+    make = VaeObjective.batch
+
+    def batch(self, index):
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return make(self, index)
+
+    monkeypatch.setattr(VaeObjective, "batch", batch)
+    before = signal.getsignal(signal.SIGTERM)
+    train(dataclasses.replace(BASE, steps=1000), runs=tmp_path, progress=False)
+    assert signal.getsignal(signal.SIGTERM) is before
+    checkpoints = Checkpoints(tmp_path / "tiny" / "vae" / "checkpoints")
+    assert 1 <= checkpoints.latest() < 10
+    checkpoints.close()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    hot = OptimizerConfig(learning_rate=1e30, warmup_steps=1, clip_norm=1e30)
+    with pytest.raises(TrainingError, match="is not finite; .*lower optimizer.learning_rate"):
+        train(dataclasses.replace(BASE, optimizer=hot, steps=30), runs=tmp_path, progress=False)
+
+
+def test_a_changed_config_is_named_rather_than_resumed(whole):
+    with pytest.raises(CheckpointError, match="another config .batch: 2 -> 4"):
+        train(dataclasses.replace(BASE, batch=4), runs=whole, progress=False)
+
+
+def test_the_transformer_learns_from_what_the_stages_before_exported(tmp_path):
+    tiny.write(tmp_path / "tiny" / "model")
+    config = dataclasses.replace(
+        BASE,
+        objective="video",
+        video=VideoConfig(clips=32),
+        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=5),
+        steps=60,
+        batch=16,
+        log_every=10,
+        evaluate_every=60,
+    )
+    folder = train(config, runs=tmp_path, progress=False)
+    records = [json.loads(line) for line in (tmp_path / "tiny" / "video" / "log.jsonl").read_text().splitlines()]
+    curve = [r["loss"] for r in records if "loss" in r]
+    assert curve[-1] < 0.9 * curve[0]
+    assert {"eval_loss_0.6", "eval_text_gap_0.6"} <= records[-1].keys()
+    assert folders.load_part(folder, "transformer")
+
+
+def test_configs_inherit_and_refuse_what_they_do_not_know(tmp_path):
+    assert configs.load("mini-vae").model == configs.load("mini").model
+    assert configs.load("mini-vae").objective == "vae"
+    bad = tmp_path / "bad.toml"
+    bad.write_text('base = "mini"\nsteps = "many"\n')
+    with pytest.raises(ConfigError, match="steps: 'many' is of type str, int is expected"):
+        configs.load(bad)
+    bad.write_text('base = "mini"\n[model]\ndepth = 3\n')
+    with pytest.raises(ConfigError, match="unknown key 'depth'; known keys: name"):
+        configs.load(bad)
+    with pytest.raises(ConfigError, match="no config 'maxi'; presets: .*mini"):
+        configs.load("maxi")
