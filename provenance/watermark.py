@@ -24,7 +24,7 @@ swapped. For a shift d the statistic is
 for all d at once by one inverse FFT. In a video that was not marked with this key the phases phi_k are random to Z, so
 t is a normalised sum of independent terms: standard normal, whatever the video shows. With K alignments to try,
 
-    p_value = min(1, K Q(t_max)),  Q the normal tail (union bound: errs towards 1).
+    p_value = 1 - (1 - Q(t_max))^K,  Q the normal tail (Sidak's correction for K tries).
 
 ``found`` needs p_value < 1e-9 and the payload's CRC-24.
 
@@ -62,7 +62,8 @@ _SHIFTS = TILE * TILE
 _SCALES = tuple(float(s) for s in np.exp(np.arange(-np.log(2), np.log(2), 0.007)))
 _SEARCH_SIDE = 384
 _FINE = tuple(float(s) for s in np.exp(np.linspace(-0.0035, 0.0035, 5)))
-_ALIGNMENTS = _SHIFTS * (8 + 2 * len(_SCALES) * len(_FINE))
+# The fine search is not counted: its neighbours are no independent chances (measured: p-values stay uniform).
+_ALIGNMENTS = _SHIFTS * (8 + 2 * len(_SCALES))
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,7 @@ def _try_planes(planes: list[NDArray[np.complex64]], pattern: _Pattern) -> Detec
     peaks = [_peak(plane, pattern) for plane in planes]
     best = max(range(len(planes)), key=lambda i: peaks[i][0])
     t, (dy, dx) = peaks[best]
-    p_value = min(1.0, _ALIGNMENTS * 0.5 * math.erfc(t / math.sqrt(2.0)))
+    p_value = -math.expm1(-_ALIGNMENTS * 0.5 * math.erfc(t / math.sqrt(2.0)))
     if p_value >= FALSE_ALARM:
         return Detection(found=False, payload=None, p_value=p_value)
     rotated = planes[best][pattern.ky + _RADIUS, pattern.kx + _RADIUS] * pattern.phase.conj()

@@ -91,13 +91,14 @@ def test_the_public_pattern_never_changes(clip) -> None:
 
 
 def test_unmarked_clips_give_no_alarm_and_honest_p_values(clip) -> None:
-    # Keys and clips both vary. The union bound may only err towards 1: p below u at most a share u of the time.
-    p_values = np.array(
-        [watermark.detect(clip(200 + i, frames=1, size=(128, 128)), key=b"%d" % i).p_value for i in range(40)]
-    )
+    # Keys and clips both vary; p is below u in a share u of cases, within what 24 draws allow (1 in 1000).
+    def p_value(i: int) -> float:
+        return watermark.detect(clip(200 + i, frames=1, size=(192, 192)), key=b"%d" % i).p_value
+
+    p_values = np.array([p_value(i) for i in range(24)])
     assert p_values.min() > 1e-5
-    assert (p_values < 0.05).sum() <= 7  # binomial(40, .05): exceeded with probability 1e-3
-    assert len(set(p_values[p_values < 1])) > 5  # it is a number, not a constant
+    assert (p_values < 0.05).sum() <= 6
+    assert 5 <= (p_values < 0.5).sum() <= 20
 
 
 @pytest.mark.parametrize(
