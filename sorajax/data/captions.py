@@ -4,6 +4,7 @@ Every part has several phrasings; names, measure words and grammatical gender co
 A size that is not said means medium.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -64,14 +65,14 @@ def plain(spec: "ClipSpec", language: str) -> str:
     return caption(spec, language, _Plainest())
 
 
-def _choose(rng: np.random.Generator, options: tuple[T, ...]) -> T:
+def _choose(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]
 
 
 def _noun(thing: Object, size: str, language: str, rng: np.random.Generator) -> str:
     """The object with its article or measure word and adjectives: "a small red car", "una tortuga verde"."""
-    names = thing.names[language]
-    name = _choose(rng, names[1:]) if len(names) > 1 and rng.random() < SYNONYM else names[0]
+    usual, *rarer = thing.names[language]
+    name = _choose(rng, rarer) if rarer and rng.random() < SYNONYM else usual
     feminine = thing.gender.get(language) == "f"
     words = []
     if size != "medium" or rng.random() < SAY_MEDIUM:
@@ -109,4 +110,4 @@ def _movement(things: list[Object], motion: str, language: str, rng: np.random.G
 
 
 def _agree(forms: tuple[str, ...], feminine: bool) -> str:
-    return forms[feminine] if len(forms) > 1 else forms[0]
+    return forms[-1] if feminine else forms[0]

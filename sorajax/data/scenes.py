@@ -143,7 +143,7 @@ def _sea(c: Canvas) -> None:
         c.beam([(x, 0), (x + 6, 0), (x - 5, 36), (x - 13, 36)], 36, (170, 250, 240))
     c.below(lambda x: 55 + 1.8 * math.sin((x + 4) / 8), (226, 206, 150))
     for x, height in ((2, 22), (7, 15), (61, 24), (56, 14)):
-        wave = [(x + 1.6 * math.sin((58 - y) / 3.2), y) for y in np.linspace(60, 60 - height, 24)]
+        wave = [(x + 1.6 * math.sin((58 - y) / 3.2), y) for y in np.linspace(60, 60 - height, 24).tolist()]
         c.shape([(px - 1.5, py) for px, py in wave] + [(px + 1.5, py) for px, py in wave[::-1]], (30, 150, 96))
     c.disc(20, 58, 3.4, (240, 110, 130), 1.3)
     c.disc(43, 59, 2.8, (250, 150, 80), 1.3)

@@ -150,7 +150,7 @@ def _levelled(video: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndar
             gain = ((x - x.mean()) @ (y - y.mean()) + 1) / ((x - x.mean()) @ (x - x.mean()) + 1)
             gains.append(gain)
             offsets.append(y.mean() - gain * x.mean())
-        levelled = levelled * np.float32(gains) + np.float32(offsets)
+        levelled = levelled * np.array(gains, np.float32) + np.array(offsets, np.float32)
         steady = np.median(levelled, 0)
     quiet = np.sqrt(((steady - drawn) ** 2).mean(-1)) < OUTLIER / 5
     return levelled.astype(np.float32), np.where(quiet[..., None], steady, drawn).astype(np.float32)
