@@ -26,7 +26,9 @@ def test_a_notebook_is_committed_without_output(path: Path) -> None:
 def test_the_quickstart_makes_a_signed_clip(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(root / "colab" / "quickstart.ipynb", as_version=4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(
+        notebook, timeout=1200, startup_timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+    )
     client.execute()
 
     assert provenance.verify(tmp_path / "dog.mp4").status == "authentic"
