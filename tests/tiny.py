@@ -53,16 +53,33 @@ CONFIG = ModelConfig(
 
 def write(folder: Path, config: ModelConfig = CONFIG, seed: int = 0) -> Path:
     """Write the model folder; velocities are random rather than the zero of a new transformer."""
-    rngs = nnx.Rngs(seed)
-    dit = DiT(config.dit, rngs=rngs)
-    dit.proj_out.kernel[...] = jax.random.normal(rngs.params(), dit.proj_out.kernel.shape) * 0.1
+    dit, text, vae = _models(config, seed)
     folders.save_config(folder, config)
     folders.save_part(folder, "transformer", export_dit(dit), dtype="float32")
-    folders.save_part(folder, "text_encoder", export_text(TextEncoder(config.text, rngs=rngs)), dtype="float32")
-    folders.save_part(folder, "vae", export_vae(VAE(config.vae, rngs=rngs)), dtype="float32")
+    folders.save_part(folder, "text_encoder", export_text(text), dtype="float32")
+    folders.save_part(folder, "vae", export_vae(vae), dtype="float32")
     (folder / folders.TOKENIZER).parent.mkdir(exist_ok=True)
     shutil.copy(TOKENIZER, folder / folders.TOKENIZER)
     return folder
+
+
+def _models(config: ModelConfig, seed: int) -> tuple[DiT, TextEncoder, VAE]:
+    """Filled by NumPy, as compiling the random start of three models takes longer than the tests."""
+    rng = np.random.default_rng(seed)
+
+    def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        name = jax.tree_util.keystr(path)
+        if "scale'" in name or ".scale." in name or "gamma" in name:
+            return np.ones(leaf.shape, np.float32)
+        fan_in = max(int(np.prod(leaf.shape[:-1])), 1)
+        return (rng.standard_normal(leaf.shape) / fan_in**0.5).astype(np.float32)
+
+    makers = (
+        lambda: DiT(config.dit, rngs=nnx.Rngs(0)),
+        lambda: TextEncoder(config.text, rngs=nnx.Rngs(0)),
+        lambda: VAE(config.vae, rngs=nnx.Rngs(0)),
+    )
+    return tuple(jax.tree_util.tree_map_with_path(fill, nnx.eval_shape(make)) for make in makers)
 
 
 def other(**changes: object) -> ModelConfig:

@@ -54,7 +54,7 @@ def _row(table: solvers.Tables, i: int) -> solvers.Tables:
     ))
 
 
-@partial(jax.jit, static_argnums=1, donate_argnums=3)
+@partial(jax.jit, static_argnums=1)
 def _step(
     dit: DiT, solver: str, row: solvers.Tables, state: solvers.State, text: jax.Array, guidance: jax.Array
 ) -> solvers.State:

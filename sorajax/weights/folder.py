@@ -59,6 +59,7 @@ def save_part(folder: Path, part: str, tensors: Mapping[str, np.ndarray], dtype:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     save_file({name: jnp.asarray(array, dtype) for name, array in tensors.items()}, draft)
+    draft.chmod(0o666 & ~_umask())  # the library writes for the owner alone
     os.replace(draft, path)
     return path
 
@@ -92,6 +93,12 @@ def load_config(folder: Path) -> ModelConfig:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from None
     return configs.from_dict(ModelConfig, values, str(path))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def file_digest(path: Path) -> str:

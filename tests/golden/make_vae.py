@@ -26,7 +26,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "decoder_base_dim": 6,
         "z_dim": 4,
         "dim_mult": (1, 2, 4, 4),
-        "num_res_blocks": 2,
+        "num_res_blocks": 1,
         "temperal_downsample": (True, False, True),
         "is_residual": True,
         "patch_size": 2,

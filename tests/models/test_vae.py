@@ -23,8 +23,11 @@ decode = jax.jit(VAE.decode, static_argnames=("stream", "clamp"))
 
 
 @functools.cache
-def model(layout: str, dtype: jnp.dtype = jnp.float32, seed: int = 0) -> VAE:
-    vae = VAE(VAEConfig(**make_vae.CONFIGS[layout]), dtype=dtype, rngs=nnx.Rngs(1))
+def model(layout: str, seed: int = 0) -> VAE:
+    return randomised(VAE(VAEConfig(**make_vae.CONFIGS[layout]), rngs=nnx.Rngs(1)), seed)
+
+
+def randomised(vae: VAE, seed: int = 0) -> VAE:
     load_vae(vae, make_vae.weights({name: tensor.shape for name, tensor in export_vae(vae).items()}, seed))
     return vae
 
@@ -43,21 +46,18 @@ def test_moments_and_frames_equal_diffusers(layout, stream):
     assert worst(decode(model(layout), latents, stream=stream), golden[f"{layout}/frames"]) < 1e-5
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("frames", [1, 5])
-def test_a_shorter_video_or_an_image_is_the_beginning_of_a_longer_one(layout, frames):
-    golden, (video, latents) = np.load(make_vae.GOLDEN), make_vae.inputs(make_vae.CONFIGS[layout])
-    few = 1 + (frames - 1) // 4
-    mean, _ = encode(model(layout), video[:, :frames])
-    assert worst(mean, golden[f"{layout}/mean"][:, :few]) < 1e-5
-    assert worst(decode(model(layout), latents[:, :few]), golden[f"{layout}/frames"][:, :frames]) < 1e-5
+def test_an_image_is_the_first_frame_of_a_video():
+    golden, (video, latents) = np.load(make_vae.GOLDEN), make_vae.inputs(make_vae.CONFIGS["wan22"])
+    mean, _ = encode(model("wan22"), video[:, :1])
+    assert worst(mean, golden["wan22/mean"][:, :1]) < 1e-5
+    assert worst(decode(model("wan22"), latents[:, :1]), golden["wan22/frames"][:, :1]) < 1e-5
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_moments_and_frames_equal_diffusers_run_live(layout):
     pytest.importorskip("torch")
     pytest.importorskip("diffusers")
-    video, latents = make_vae.inputs(make_vae.CONFIGS[layout], frames=9, seed=2)
+    video, latents = make_vae.inputs(make_vae.CONFIGS[layout], seed=2)
     theirs, ours = make_vae.reference(make_vae.CONFIGS[layout], video, latents, seed=3), model(layout, seed=3)
     exported = export_vae(ours)
     assert exported.keys() == theirs["weights"].keys()
@@ -77,7 +77,7 @@ def test_what_is_remembered_keeps_its_size():
 
 
 def test_frames_are_clamped_unless_training_asks_for_them_as_they_are():
-    vae, latents = VAE(SMALL, rngs=nnx.Rngs(0)), 9 * jax.random.normal(jax.random.key(0), (1, 2, 2, 2, 2))
+    vae, latents = randomised(VAE(SMALL, rngs=nnx.Rngs(0))), 9 * jax.random.normal(jax.random.key(0), (1, 2, 2, 2, 2))
     free = decode(vae, latents, stream=False, clamp=False)
     assert jnp.abs(free).max() > 1
     np.testing.assert_array_equal(decode(vae, latents, stream=False), jnp.clip(free, -1, 1))
@@ -85,8 +85,7 @@ def test_frames_are_clamped_unless_training_asks_for_them_as_they_are():
 
 @pytest.mark.parametrize("video", [0.0, 0.5], ids=["grey", "noise"])
 def test_every_parameter_learns_and_no_gradient_is_nan(video):
-    vae = VAE(SMALL, rngs=nnx.Rngs(0))
-    load_vae(vae, make_vae.weights({name: tensor.shape for name, tensor in export_vae(vae).items()}))
+    vae = randomised(VAE(SMALL, rngs=nnx.Rngs(0)))
     frames = video * jax.random.normal(jax.random.key(0), (1, 5, 4, 4, 3))
 
     def loss(vae: VAE) -> jax.Array:
@@ -99,10 +98,12 @@ def test_every_parameter_learns_and_no_gradient_is_nan(video):
 
 
 def test_bfloat16_is_close_to_float32_and_gives_float32():
-    golden, (video, _) = np.load(make_vae.GOLDEN), make_vae.inputs(make_vae.CONFIGS["wan22"])
-    mean, _ = encode(model("wan22", jnp.bfloat16), video)
-    assert mean.dtype == jnp.float32
-    assert worst(mean, golden["wan22/mean"]) < 0.1
+    precise = randomised(VAE(SMALL, rngs=nnx.Rngs(0)))
+    coarse = randomised(VAE(SMALL, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)))
+    frames = jax.random.uniform(jax.random.key(0), (1, 5, 4, 4, 3), minval=-1)
+    (mean, _), (rough, _) = encode(precise, frames), encode(coarse, frames)
+    assert rough.dtype == jnp.float32
+    assert 0 < worst(rough, mean) < 0.03 * jnp.abs(mean).max()
 
 
 @pytest.mark.parametrize(("kernel", "time_stride"), [((3, 3, 3), 1), ((3, 1, 1), 1), ((3, 1, 1), 2), ((1, 1, 1), 1)])
