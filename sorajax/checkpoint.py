@@ -15,7 +15,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int = 2):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        handlers = {"state": ocp.StandardCheckpointHandler(), "about": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
         self.folder = folder
 
     def latest(self) -> int | None:
@@ -48,7 +49,8 @@ class Checkpoints:
 
     def about(self, step: int) -> dict[str, Any]:
         """The plain values saved with a state."""
-        return json.loads(json.dumps(self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]))
+        saved = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+        return json.loads(json.dumps(saved))
 
     def close(self) -> None:
         """Wait for what is being written."""
