@@ -109,9 +109,7 @@ def _generate(arguments: argparse.Namespace) -> int:
             fps=arguments.fps,
             callback=advance,
         )
-        report = clip.save(
-            path, signer=signer, overwrite=arguments.overwrite, store_prompt=not arguments.hash_prompt
-        )
+        report = clip.save(path, signer=signer, overwrite=arguments.overwrite, store_prompt=not arguments.hash_prompt)
     print(f"{path}: {report.status}, seed {clip.facts.seed}, watermark {clip.payload.hex()}")
     return 0
 

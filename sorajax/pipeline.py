@@ -92,7 +92,9 @@ class Pipeline:
         with jax.set_mesh(self.mesh):
             return _velocity(self.dit, self._place(latents), self._place(timestep), self._place(text))
 
-    def noise(self, count: int, seed: int, *, size: tuple[int, int] | None = None, frames: int | None = None) -> jax.Array:
+    def noise(
+        self, count: int, seed: int, *, size: tuple[int, int] | None = None, frames: int | None = None
+    ) -> jax.Array:
         """Starting noise f32 [count, t, h, w, c]; each clip's depends on the seed and its place in the batch."""
         wanted = request.resolve(self.config, size=size, frames=frames, steps=None, guidance=None)
         keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(count))
@@ -161,7 +163,9 @@ def load(
     config = folders.load_config(folder)
     tokenizer = Tokenizer(folder / folders.TOKENIZER)
     with jax.set_mesh(mesh):
-        text = folders.load_model(folder, "text_encoder", lambda: TextEncoder(config.text, dtype=kind, rngs=nnx.Rngs(0)), mesh)
+        text = folders.load_model(
+            folder, "text_encoder", lambda: TextEncoder(config.text, dtype=kind, rngs=nnx.Rngs(0)), mesh
+        )
         dit = folders.load_model(folder, "transformer", lambda: DiT(config.dit, dtype=kind, rngs=nnx.Rngs(0)), mesh)
         vae = folders.load_model(folder, "vae", lambda: VAE(config.vae, dtype=kind, rngs=nnx.Rngs(0)), mesh)
     return Pipeline(config, tokenizer, text, dit, vae, mesh, folders.model_digest(folder))

@@ -125,7 +125,9 @@ def find_model(model: str | Path) -> Path:
         return path
     near = difflib.get_close_matches(str(model), models(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InputError(f"unknown model {str(model)!r}; {hint}shipped models: {', '.join(models()) or 'none'}, or a folder")
+    raise InputError(
+        f"unknown model {str(model)!r}; {hint}shipped models: {', '.join(models()) or 'none'}, or a folder"
+    )
 
 
 def check_language(config: ModelConfig, language: str | None) -> None:

@@ -18,7 +18,13 @@ from sorajax.train.step import init_state, make_optimizer, make_step
 from sorajax.train.video import VideoObjective
 from tests import tiny
 
-MESHES = {"data": (8, 1, 1, 1), "fsdp": (1, 8, 1, 1), "tensor": (4, 1, 1, 2), "mixed": (2, 2, 1, 2), "seq": (2, 1, 4, 1)}
+MESHES = {
+    "data": (8, 1, 1, 1),
+    "fsdp": (1, 8, 1, 1),
+    "tensor": (4, 1, 1, 2),
+    "mixed": (2, 2, 1, 2),
+    "seq": (2, 1, 4, 1),
+}
 
 
 def main(folder: Path) -> dict[str, dict[str, float]]:

@@ -51,7 +51,9 @@ def main(runs: Path, card: Path) -> None:
         hours += seconds / 3600
         final = next(r for r in reversed(log) if "loss" in r)
         evaluated = [f"{k.removeprefix('eval_')} {v:.3g}" for k, v in log[-1].items() if k.startswith("eval_")]
-        rows.append(f"| {name} | {log[-1]['step']} | {seconds / 3600:.2f} | {final['loss']:.3f} | {', '.join(evaluated[:8])} |")
+        rows.append(
+            f"| {name} | {log[-1]['step']} | {seconds / 3600:.2f} | {final['loss']:.3f} | {', '.join(evaluated[:8])} |"
+        )
     size = sum(p.stat().st_size for p in (runs / "model").rglob("*.safetensors")) / 2**20
     kept = card.read_text().partition(KEPT)[2] if card.exists() else "\n"
     energy = hours * CORES * WATTS_PER_CORE

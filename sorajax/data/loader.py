@@ -23,7 +23,9 @@ class _Source:
         return self.make(int(index))
 
 
-def batches(make: Callable[[int], Batch], *, start: int, stop: int, threads: int = 1, ahead: int = 4) -> Iterator[Batch]:
+def batches(
+    make: Callable[[int], Batch], *, start: int, stop: int, threads: int = 1, ahead: int = 4
+) -> Iterator[Batch]:
     """``make(start)``, ..., ``make(stop - 1)``, in order.
 
     ``make`` must depend on its index alone: then the order and content of batches after a resumption are those

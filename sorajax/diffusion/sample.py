@@ -46,12 +46,15 @@ def sample(
 
 def _row(table: solvers.Tables, i: int) -> solvers.Tables:
     """Step ``i`` of the tables as tables of one step, so that one compiled program serves any number of steps."""
-    return jax.tree.map(np.asarray, solvers.Tables(
-        sigmas=table.sigmas[i : i + 2],
-        timesteps=table.timesteps[i : i + 1],
-        correct=None if table.correct is None else table.correct[i : i + 1],
-        predict=None if table.predict is None else table.predict[i : i + 1],
-    ))
+    return jax.tree.map(
+        np.asarray,
+        solvers.Tables(
+            sigmas=table.sigmas[i : i + 2],
+            timesteps=table.timesteps[i : i + 1],
+            correct=None if table.correct is None else table.correct[i : i + 1],
+            predict=None if table.predict is None else table.predict[i : i + 1],
+        ),
+    )
 
 
 @partial(jax.jit, static_argnums=1)

@@ -85,9 +85,7 @@ def _forward(x: jax.Array, kernel: jax.Array, padding: Padding) -> tuple[jax.Arr
     return _causal_conv(x, kernel, padding), (x, kernel)
 
 
-def _backward(
-    padding: Padding, saved: tuple[jax.Array, jax.Array], dy: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _backward(padding: Padding, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     kt, kh, kw, i, o = kernel.shape
     # The gradient of x is a convolution too, with the kernel reversed on every axis.

@@ -43,7 +43,7 @@ class Attention(nnx.Module):
 
         self.q = into(1 / config.d_kv)  # the missing 1/sqrt(h) starts inside the weights
         self.k, self.v = into(), into()
-        self.o = Linear(inner, d, axes=("heads", "embed"), bias=False, dtype=dtype, rngs=rngs)
+        self.o = Linear(inner, d, axes=("heads", "embed"), bias=False, scale=0.0, dtype=dtype, rngs=rngs)
         shape = (config.relative_attention_num_buckets, config.num_heads)
         self.relative_bias = param(jax.random.normal(rngs.params(), shape) / d**0.5, None, "heads")
         self.config, self.dtype = config, dtype
@@ -74,7 +74,10 @@ class Attention(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Self-attention, then a gated feed-forward; each on the normed stream and added to it."""
+    """Self-attention, then a gated feed-forward; each on the normed stream and added to it.
+
+    A new block adds nothing, so that training starts from the words themselves.
+    """
 
     def __init__(self, config: TextConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         d, ff, eps = config.d_model, config.d_ff, config.layer_norm_epsilon
@@ -83,7 +86,7 @@ class Block(nnx.Module):
         self.gate, self.value = (
             Linear(d, ff, axes=("embed", "mlp"), bias=False, dtype=dtype, rngs=rngs) for _ in range(2)
         )
-        self.out = Linear(ff, d, axes=("mlp", "embed"), bias=False, dtype=dtype, rngs=rngs)
+        self.out = Linear(ff, d, axes=("mlp", "embed"), bias=False, scale=0.0, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
         """x f32 [b, l, d], mask [b, l] -> f32 [b, l, d]."""

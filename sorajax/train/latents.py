@@ -36,9 +36,7 @@ def cached(world: World, vae: VAE, clips: int, folder: Path, name: str) -> tuple
     return latents, cover
 
 
-def _encode(
-    world: World, vae: VAE, clips: int, paths: list[Path], shapes: list[tuple[int, ...]], count: Path
-) -> None:
+def _encode(world: World, vae: VAE, clips: int, paths: list[Path], shapes: list[tuple[int, ...]], count: Path) -> None:
     encode = jax.jit(lambda m, x: m.normalise(m.encode(to_signed(x))[0]).astype(jnp.float16))
     done = int(count.read_text()) if count.exists() else 0
     drafts = [path.with_suffix(".part") for path in paths]

@@ -22,7 +22,9 @@ from sorajax.train.config import FIXED, TrainConfig
 from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step
 
 
-def train(config: TrainConfig, *, runs: Path = Path("runs"), minutes: float | None = None, progress: bool = True) -> Path:
+def train(
+    config: TrainConfig, *, runs: Path = Path("runs"), minutes: float | None = None, progress: bool = True
+) -> Path:
     """Run one stage of training to ``config.steps``, or for ``minutes``; resumes what is in its folder.
 
     Returns the model folder that the stage exported to. Ctrl-C and SIGTERM save a checkpoint, export, and end.

@@ -34,7 +34,9 @@ class Objective(Protocol):
         """Host arrays [b, ...] of batch ``index``: a function of the seed and the index alone."""
         ...
 
-    def loss(self, model: Any, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+    def loss(
+        self, model: Any, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
         """Loss f32 [] and further metrics f32 []; pure."""
         ...
 

@@ -39,8 +39,10 @@ HELD_OUT_CAPTIONS = 16
 """One caption in so many, by its checksum, is for evaluation alone."""
 RETYPED = 0.5
 """Share of training captions that are changed as people would type them."""
-ALIGNMENT = 1.0
-"""Weight of the distance between two captions of one clip."""
+ALIGNMENT = 0.1
+"""Weight of the distance between two captions of one clip. At 1, states become alike before they mean anything."""
+QUERY_GAIN, MEAN_GAIN = 4.0, 10.0
+"""A word is about a twentieth of what a new query or the mean reads: these factors make up for it."""
 
 
 class TextModel(nnx.Module):
@@ -62,7 +64,7 @@ class TextModel(nnx.Module):
 
     def logits(self, read: jax.Array, mean: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
         """For each attribute, its classes' logits [b, n] by its query and by the mean state."""
-        by_query, by_mean = self.from_query(read), self.from_mean(mean)
+        by_query, by_mean = self.from_query(QUERY_GAIN * read), self.from_mean(MEAN_GAIN * mean)
         out, start = [], 0
         for k, (_, count) in enumerate(self.classes):
             out.append((by_query[:, k, start : start + count], by_mean[:, start : start + count]))

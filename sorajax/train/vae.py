@@ -55,7 +55,9 @@ class VaeObjective:
         frames, alpha = (np.stack(arrays) for arrays in zip(*clips, strict=True))
         return {"frames": frames, "alpha": alpha}
 
-    def loss(self, model: VAE, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+    def loss(
+        self, model: VAE, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
         """Weighted reconstruction loss; also the PSNR over all pixels."""
         options = self.config.vae_loss
         x = to_signed(batch["frames"])

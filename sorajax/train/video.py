@@ -83,15 +83,15 @@ class VideoObjective:
         dropped = rng.random() < self.config.video.caption_dropout
         return "" if dropped else self.world.caption(self.world.spec(clip), language, rng)
 
-    def loss(self, model: DiT, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+    def loss(
+        self, model: DiT, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
         """Mean squared error of the velocity; cells that an object covers may weigh more."""
         options = self.config.video
         level, noise = jax.random.split(key)
         text = jax.lax.stop_gradient(frozen(batch["ids"], batch["mask"]))
         x = batch["latents"]
-        s = flow.logit_normal_sigma(
-            level, len(x), mean=options.sigma_mean, std=options.sigma_std, shift=options.shift
-        )
+        s = flow.logit_normal_sigma(level, len(x), mean=options.sigma_mean, std=options.sigma_std, shift=options.shift)
         error = self._error(model, x, text, s, jax.random.normal(noise, x.shape))
         weight = 1 + options.foreground * batch["cover"]
         return jnp.mean(error * weight) / jnp.mean(weight), {"mse": jnp.mean(error)}

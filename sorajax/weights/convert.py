@@ -57,9 +57,7 @@ class _Match:
     stacked: bool
 
 
-def apply(
-    model: nnx.Module, tensors: Mapping[str, Any], rules: Sequence[Rule], *, ignore: Iterable[str] = ()
-) -> None:
+def apply(model: nnx.Module, tensors: Mapping[str, Any], rules: Sequence[Rule], *, ignore: Iterable[str] = ()) -> None:
     """Fill the parameters of ``model`` from ``tensors``, by name. Each tensor is read once.
 
     ``model`` may be abstract (``nnx.eval_shape``): then nothing is allocated twice. An array takes the dtype of

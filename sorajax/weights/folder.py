@@ -72,7 +72,9 @@ def load_part(folder: Path, part: str) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file ({error}); fetch or export it again") from None
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file ({error}); fetch or export it again"
+        ) from None
 
 
 def save_config(folder: Path, config: ModelConfig) -> None:

@@ -144,11 +144,14 @@ def test_latents_are_normalised_by_channel():
     np.testing.assert_allclose(vae.denormalise(vae.normalise(z)), z, atol=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "message"), [
-    ((1, 6, 16, 16, 3), "6 frames: give 1 \\+ 4k"),
-    ((1, 5, 20, 16, 3), "16x20 pixels: give multiples of 8"),
-    ((1, 5, 16, 16, 4), "height, width, 3\\] is expected"),
-])
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 6, 16, 16, 3), "6 frames: give 1 \\+ 4k"),
+        ((1, 5, 20, 16, 3), "16x20 pixels: give multiples of 8"),
+        ((1, 5, 16, 16, 4), "height, width, 3\\] is expected"),
+    ],
+)
 def test_a_video_that_does_not_fit_is_refused(shape, message):
     with pytest.raises(InputError, match=message):
         model("wan21").encode(jnp.zeros(shape))
@@ -159,11 +162,14 @@ def test_latents_of_another_model_are_refused():
         model("wan21").decode(jnp.zeros((1, 1, 2, 2, 16)))
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"dim_mult": (1, 2, 4), "is_residual": True}, "cannot go from 4 to 8 channels"),
-    ({"temperal_downsample": (True,)}, "has 1 values, dim_mult asks for 2"),
-    ({"latents_mean": (0.0,)}, "latents_mean has 1 values, z_dim asks for 4"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dim_mult": (1, 2, 4), "is_residual": True}, "cannot go from 4 to 8 channels"),
+        ({"temperal_downsample": (True,)}, "has 1 values, dim_mult asks for 2"),
+        ({"latents_mean": (0.0,)}, "latents_mean has 1 values, z_dim asks for 4"),
+    ],
+)
 def test_a_config_that_cannot_be_built_is_refused(changes, message):
     values = {"base_dim": 2, "z_dim": 4, "dim_mult": (1, 2, 2), "temperal_downsample": (True, True)} | changes
     with pytest.raises(ConfigError, match=message):

@@ -101,13 +101,16 @@ def test_a_parameter_without_a_rule_is_named():
         extract(Model(nnx.Rngs(0)), RULES[1:])
 
 
-@pytest.mark.parametrize(("axes", "shape", "moved"), [
-    (LINEAR, (2, 3), (3, 2)),
-    (CONV2D, (2, 3, 4, 5), (4, 5, 3, 2)),
-    (CONV3D, (2, 3, 1, 4, 5), (1, 4, 5, 3, 2)),
-    ("1 n c -> n c", (1, 6, 4), (6, 4)),
-    ("(n o) i -> n i o", (6, 4), (3, 4, 2)),
-])
+@pytest.mark.parametrize(
+    ("axes", "shape", "moved"),
+    [
+        (LINEAR, (2, 3), (3, 2)),
+        (CONV2D, (2, 3, 4, 5), (4, 5, 3, 2)),
+        (CONV3D, (2, 3, 1, 4, 5), (1, 4, 5, 3, 2)),
+        ("1 n c -> n c", (1, 6, 4), (6, 4)),
+        ("(n o) i -> n i o", (6, 4), (3, 4, 2)),
+    ],
+)
 def test_axes_move_as_written(axes, shape, moved):
     assert rearrange(np.zeros(shape), axes, {"n": 3} if "(" in axes else None).shape == moved
 
