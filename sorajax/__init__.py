@@ -13,9 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sorajax.errors import CheckpointError, ConfigError, InputError, SorajaxError, TrainingError
     from sorajax.media.clip import Clip
-    from sorajax.pipeline import Pipeline, load
-    from sorajax.train.loop import train
+    from sorajax.pipeline import Pipeline, generate, load
 
+__all__ = [
+    "CheckpointError",
+    "Clip",
+    "ConfigError",
+    "InputError",
+    "Pipeline",
+    "SorajaxError",
+    "TrainingError",
+    "generate",
+    "load",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -29,7 +39,6 @@ _HOMES = {
     "generate": "pipeline",
     "load": "pipeline",
 }
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the table is the list
 
 
 def __getattr__(name: str) -> Any:

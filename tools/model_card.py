@@ -59,10 +59,11 @@ def main(runs: Path, card: Path) -> None:
     energy = hours * CORES * WATTS_PER_CORE
     card.write_text(
         f"# Model card: {runs.name}\n\n"
-        "Trained from nothing by this repository on its own procedural world (`sorajax/data/world.py`): drawn scenes,\n"
-        "animated sprites (Fluent Emoji, MIT; see NOTICE), captions in English, Chinese, Spanish and Arabic. No footage\n"
-        "of people or places was used. Weights: Apache-2.0.\n\n"
-        f"Size: {size:.1f} MiB in bf16. Training: {hours:.2f} hours on {CORES} shared CPU cores, about {energy:.0f} Wh\n"
+        "Trained from nothing by this repository on its own procedural world (`sorajax/data/world.py`): drawn\n"
+        "scenes, animated sprites (Fluent Emoji, MIT; see NOTICE), captions in four languages. No\n"
+        "footage of people or places was used. Weights: Apache-2.0.\n\n"
+        f"Size: {size:.1f} MiB in bf16. Training: {hours:.2f} hours on {CORES} shared CPU cores, "
+        f"about {energy:.0f} Wh\n"
         f"(estimate: hours x {CORES} cores x {WATTS_PER_CORE:.0f} W).\n\n"
         "| stage | steps | hours | last loss | evaluation |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
         f"![loss curves](images/{card.stem}-loss.png)\n\n"
