@@ -14,6 +14,9 @@ for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HO
     os.environ[name] = str(Path(_HOME.name) / name.lower())
 os.environ["SORAJAX_KEYS"] = str(Path(_HOME.name) / "keys")
 os.environ.pop("SORAJAX_TRUST", None)
+# Tests build the same small models again and again; what one has compiled the next one reads.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(_HOME.name) / "programs")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 
 @pytest.fixture(scope="session")

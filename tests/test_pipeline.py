@@ -66,7 +66,7 @@ def test_a_callback_sees_every_step(pipe):
 def test_the_parts_make_the_whole(pipe):
     noise = pipe.noise(1, 5)
     text = pipe.encode_text(["a dog"])
-    assert text.shape == (1, 12, 16)
+    assert text.shape == (1, 48, 16)
     assert not np.any(text[0, 6:])  # nothing after the prompt's end
     latents = pipe.sample(["a dog"], noise=noise, steps=1, guidance=1.0)
     velocity = pipe.velocity(noise, np.array([999.0], np.float32), text)

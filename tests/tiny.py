@@ -21,7 +21,7 @@ TOKENIZER = Path(__file__).parent.parent / "sorajax" / "weights_data" / "mini" /
 
 CONFIG = ModelConfig(
     name="tiny",
-    text=TextConfig(vocab_size=2600, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=4, length=12),
+    text=TextConfig(vocab_size=2600, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=4, length=48),
     dit=DiTConfig(
         patch_size=(1, 1, 1),
         num_attention_heads=2,

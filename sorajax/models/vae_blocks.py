@@ -79,7 +79,7 @@ class FrameConv(nnx.Module):
 
 def _conv_params(shape: tuple[int, ...], scale: float, rngs: nnx.Rngs) -> tuple[nnx.Param, nnx.Param]:
     axes = (None,) * (len(shape) - 1) + ("conv_out",)
-    init = jax.nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
+    init = jax.nn.initializers.variance_scaling(scale, "fan_in", "uniform")
     kernel = init(rngs.params(), shape, jnp.float32) if scale else jnp.zeros(shape)
     return param(kernel, *axes), param(jnp.zeros(shape[-1]), "conv_out")
 
