@@ -59,7 +59,8 @@ class VideoConfig:
 class VaeLossConfig:
     """Weights of the autoencoder's loss beside the squared error, and the frames of each clip it learns from."""
 
-    frames: int = 9
+    frames: tuple[int, ...] = (9,)
+    """Taken in turn, step by step; a longer stretch is learned from fewer clips, as many frames in all."""
     foreground: float = 4.0
     absolute: float = 0.1
     edges: float = 0.1
@@ -98,6 +99,8 @@ class TrainConfig:
 
 FIXED = ("objective", "model", "world", "optimizer", "video", "vae_loss", "batch", "seed", "dtype")
 """What may not change between a checkpoint and its resumption; steps and intervals may."""
+OWN = {"video": "video", "vae_loss": "vae"}
+"""Of these, what concerns one objective alone."""
 
 
 def load(path: str | Path) -> TrainConfig:

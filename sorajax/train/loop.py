@@ -18,7 +18,7 @@ from sorajax import mesh as meshes
 from sorajax.checkpoint import Checkpoints
 from sorajax.data.loader import batches
 from sorajax.errors import CheckpointError, TrainingError
-from sorajax.train.config import FIXED, TrainConfig
+from sorajax.train.config import FIXED, OWN, TrainConfig
 from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step
 
 
@@ -108,7 +108,9 @@ def _warm(objective: Any, state: TrainState) -> TrainState:
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:
-    return json.loads(json.dumps({key: value for key, value in dataclasses.asdict(config).items() if key in FIXED}))
+    kept = [key for key in FIXED if OWN.get(key, config.objective) == config.objective]
+    values = dataclasses.asdict(config)
+    return json.loads(json.dumps({key: values[key] for key in kept}))
 
 
 def _same_run(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from sorajax.data.world import World
+from sorajax.errors import ConfigError
 from sorajax.media.sheet import contact_sheet
 from sorajax.models.vae import VAE
 from sorajax.train.config import TrainConfig
@@ -29,7 +30,14 @@ class VaeObjective:
     """
 
     def __init__(self, config: TrainConfig, folder: Path):
+        """Raises ConfigError if a stretch is not one that the autoencoder and the world have."""
         self.config, self.folder = config, folder
+        lengths, factor = config.vae_loss.frames, config.model.vae.temporal_factor
+        if not lengths or any(t < 1 or (t - 1) % factor or t > config.world.frames for t in lengths):
+            raise ConfigError(
+                f"vae_loss.frames: {list(lengths)}; name one or more of 1 + {factor}k frames (world.frames is "
+                f"{config.world.frames})"
+            )
         self.world = World(config.world)
         self.frozen: Any = ()
 
@@ -46,9 +54,14 @@ class VaeObjective:
         load_vae(model, folders.load_part(self.folder, "vae"))
 
     def batch(self, index: int) -> Mapping[str, np.ndarray]:
-        """frames uint8 [b, t, h, w, 3] and alpha uint8 [b, t, h, w]: a stretch of each clip."""
-        clips, stretch = [], self.config.vae_loss.frames
-        for i in range(index * self.config.batch, (index + 1) * self.config.batch):
+        """frames uint8 [b, t, h, w, 3] and alpha uint8 [b, t, h, w]: a stretch of each clip.
+
+        The first of ``vae_loss.frames`` goes with ``batch`` clips, a longer stretch with fewer.
+        """
+        lengths, first = self.config.vae_loss.frames, index * self.config.batch
+        stretch = lengths[index % len(lengths)]
+        clips = []
+        for i in range(first, first + max(1, self.config.batch * lengths[0] // stretch)):
             clip = self.world.render(self.world.spec(i))
             start = np.random.default_rng((self.config.seed, i)).integers(len(clip.frames) - stretch + 1)
             clips.append((clip.frames[start : start + stretch], clip.alpha[start : start + stretch]))

@@ -21,7 +21,7 @@ BASE = TrainConfig(
     objective="vae",
     model=tiny.CONFIG,
     world=WorldConfig(size=32, frames=9),
-    vae_loss=VaeLossConfig(frames=5),
+    vae_loss=VaeLossConfig(frames=(5,)),
     optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=2, clip_norm=10.0, ema=0.9),
     steps=6,
     batch=2,
@@ -90,6 +90,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_a_changed_config_is_named_rather_than_resumed(whole):
     with pytest.raises(CheckpointError, match="another config .batch: 2 -> 4"):
         train(dataclasses.replace(BASE, batch=4), runs=whole, progress=False)
+
+
+def test_a_section_of_another_objective_may_change(whole):
+    config = dataclasses.replace(BASE, video=VideoConfig(clips=32), steps=1)
+    assert train(config, runs=whole, progress=False).is_dir()
+
+
+def test_stretches_are_taken_in_turn_with_as_many_frames_in_all(tmp_path):
+    from sorajax.train.vae import VaeObjective
+
+    config = dataclasses.replace(BASE, batch=4, vae_loss=VaeLossConfig(frames=(5, 5, 9)))
+    objective = VaeObjective(config, tmp_path)
+    assert [objective.batch(i)["frames"].shape[:2] for i in range(4)] == [(4, 5), (4, 5), (2, 9), (4, 5)]
+    with pytest.raises(ConfigError, match="vae_loss.frames: .*17.*world.frames is 9"):
+        VaeObjective(dataclasses.replace(BASE, vae_loss=VaeLossConfig(frames=(5, 17))), tmp_path)
 
 
 def test_the_transformer_learns_from_what_the_stages_before_exported(tmp_path):
