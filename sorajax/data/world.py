@@ -49,6 +49,9 @@ HELD_OUT = (
 )
 """object/motion/scene combinations kept for evaluation: each core object twice, each scene three times."""
 
+EVALUATION = 1_000_000_000
+"""Clips from this index on are for evaluation; training never comes so far."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorldConfig:

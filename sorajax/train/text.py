@@ -20,7 +20,7 @@ from flax import nnx
 
 from sorajax.config import TextConfig
 from sorajax.data.captions import LANGUAGES
-from sorajax.data.world import ClipSpec, World
+from sorajax.data.world import EVALUATION, ClipSpec, World
 from sorajax.errors import ConfigError
 from sorajax.mesh import param
 from sorajax.models.layers import Linear
@@ -33,8 +33,6 @@ from sorajax.weights import folder as folders
 from sorajax.weights.text import export_text, load_text
 
 TOKENIZER = Path(__file__).parent.parent / "weights_data" / "mini" / "tokenizer" / "spiece.model"
-EVALUATION = 1_000_000_000
-"""Clips from this index on are for evaluation; training never comes so far."""
 HELD_OUT_CAPTIONS = 16
 """One caption in so many, by its checksum, is for evaluation alone."""
 RETYPED = 0.5

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from sorajax.data.world import World
+from sorajax.data.world import EVALUATION, World
 from sorajax.errors import ConfigError
 from sorajax.media.sheet import contact_sheet
 from sorajax.models.vae import VAE
@@ -18,9 +18,6 @@ from sorajax.train.config import TrainConfig
 from sorajax.train.step import Metrics
 from sorajax.weights import folder as folders
 from sorajax.weights.vae import export_vae, load_vae
-
-EVALUATION = 1_000_000_000
-"""Clips from this index on are for evaluation; training never comes so far."""
 
 
 class VaeObjective:

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from sorajax.config import digest
-from sorajax.data.world import ClipSpec, World
+from sorajax.data.world import EVALUATION, ClipSpec, World
 from sorajax.diffusion import flow
 from sorajax.diffusion.sample import sample
 from sorajax.media.sheet import contact_sheet
@@ -26,7 +26,6 @@ from sorajax.weights.dit import export_dit, load_dit
 from sorajax.weights.text import load_text
 from sorajax.weights.vae import load_vae
 
-EVALUATION = 1_000_000_000
 LEVELS = (0.3, 0.6, 0.85, 0.97)
 """Noise levels at which the validation loss, and what the text is worth, are reported."""
 
