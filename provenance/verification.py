@@ -6,10 +6,11 @@ the two agree. No network address is followed. What the statuses mean and do not
 Manifest and watermark, together:
 
 - the manifest names a payload and the pictures carry another: ``altered``;
-- the manifest claims that the pictures were created by it, names no watermark, and they carry one: ``altered``, for
-  they came from elsewhere;
-- the manifest says that existing material was opened, and the pictures carry a watermark it does not name: as the
-  manifest stands, with a finding, for honest edits of marked clips look like this;
+- the manifest claims that everything in the pictures was created by it, names no watermark, and they carry one:
+  ``altered``, for they came from elsewhere;
+- the manifest says that existing material was opened or placed (``c2pa.opened``, ``c2pa.placed``, or an ingredient that
+  is a parent or a component), created or not, and the pictures carry a watermark it does not name: as the manifest
+  stands, with a finding, for honest edits and compositions of marked clips look like this;
 - the manifest names a payload and none is found in the pictures: as the manifest stands, with a finding. The hash of
   the content already says whether these are the signed bits;
 - no manifest, but a watermark: ``absent``, with a finding that gives the payload. Not ``altered``: pictures can be
@@ -33,6 +34,8 @@ MOST_FRAMES = 300
 """Longer videos are sampled evenly: more frames hardly help the watermark."""
 
 _BMFF = ("mp4", "mov")
+_TAKES_IN = ("c2pa.opened", "c2pa.placed")
+_TAKEN_IN = ("parentOf", "componentOf")
 _REASONS = {
     "assertion.bmffHash.mismatch": "the content is not what was signed: pictures, sound or their order were changed",
     "assertion.dataHash.mismatch": "the content is not what was signed",
@@ -187,7 +190,11 @@ def _compare(manifest: dict[str, Any], mark: "Detection") -> tuple[list[str], li
         return [], []
     if named:
         return [f"the pictures carry the watermark {carried}, of another clip than the manifest's ({named[0]})"], []
-    if any(a["action"] == "c2pa.created" for a in manifest.get("actions") or []):
+    actions = [a["action"] for a in manifest.get("actions") or []]
+    relationships = [i["relationship"] for i in manifest.get("ingredients") or []]
+    # What was opened or placed may have brought its watermark along.
+    existing = any(a in _TAKES_IN for a in actions) or any(r in _TAKEN_IN for r in relationships)
+    if "c2pa.created" in actions and not existing:
         return [
             f"the manifest claims to have created the pictures, but they carry another clip's watermark {carried}"
         ], []

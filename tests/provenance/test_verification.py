@@ -5,6 +5,7 @@ import socket
 import time
 from pathlib import Path
 
+import c2pa
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import provenance
-from provenance import keys, signing, verification, video, watermark
+from provenance import keys, manifest, signing, verification, video, watermark
 from provenance.errors import KeyFileError, MediaError
 
 PAYLOAD = b"8 bytes!"
@@ -163,6 +164,42 @@ def test_opening_marked_pictures_is_honest_and_said(marked: Path, tmp_path: Path
     assert any(f"{PAYLOAD.hex()}, which the manifest does not mention" in finding for finding in report.findings)
 
 
+def edited(source: Path, target: Path, actions: list[dict], ingredient: dict | None) -> Path:
+    """``source`` as another program would sign it, with its own account of what was done to ``ingredient``."""
+    created = {"label": "c2pa.actions.v2", "created": True, "data": {"actions": actions}}
+    ctx = manifest.context(keys.trust_anchors())
+    builder = c2pa.Builder({"title": "t", "format": manifest.MIME, "assertions": [created]}, ctx)
+    signer = signing._c2pa_signer(keys.default_signer(), [])
+    with source.open("rb") as pictures, source.open("rb") as dog, target.open("w+b") as out:
+        if ingredient:
+            builder.add_ingredient({"title": "dog.mp4", "label": "dog", **ingredient}, manifest.MIME, dog)
+        builder.sign(signer, manifest.MIME, pictures, out)
+    return target
+
+
+CREATED = {"action": "c2pa.created", "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/composite"}
+PLACED = {"action": "c2pa.placed", "parameters": {"ingredientIds": ["dog"]}}
+OPENED = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["dog"]}}
+EDITS = {
+    "placed in a new composition": ([CREATED, PLACED], {"relationship": "componentOf"}, "authentic"),
+    "a component, not said to be placed": ([CREATED], {"relationship": "componentOf"}, "authentic"),
+    "opened and edited": ([OPENED, {"action": "c2pa.edited"}], {"relationship": "parentOf"}, "authentic"),
+    "only an input of the creation": ([CREATED], {"relationship": "inputTo"}, "altered"),
+    "created out of nothing": ([CREATED], None, "altered"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_marked_pictures_that_an_editor_says_it_took_in_are_no_contradiction(
+    edit: str, marked: Path, tmp_path: Path
+) -> None:
+    actions, ingredient, status = EDITS[edit]
+    report = provenance.verify(edited(marked, tmp_path / "x.mp4", actions, ingredient))
+    assert report.status == status, report.findings
+    says = "another clip's watermark" if status == "altered" else "which the manifest does not mention"
+    assert any(PAYLOAD.hex() in finding and says in finding for finding in report.findings)
+
+
 def test_an_expired_certificate_is_altered_with_the_reason(plain: Path, tmp_path: Path, authority) -> None:
     end = time.time() + 6
     signer = keys.load_signer(*authority.issue(ec.generate_private_key(ec.SECP256R1()), end=6 / 86400))
@@ -232,8 +269,6 @@ def test_paths_that_are_no_files_are_unreadable(tmp_path: Path) -> None:
 
 def test_c2pa_is_told_to_stay_off_the_network(signed: Path, monkeypatch) -> None:
     # The library takes its settings from one place; were it to ask the network unbidden, it would be through these.
-    import c2pa
-
     seen = []
     original = c2pa.Context.from_dict
     monkeypatch.setattr(c2pa.Context, "from_dict", lambda config: seen.append(config) or original(config))
