@@ -18,6 +18,7 @@ Manifest and watermark, together:
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,7 +87,7 @@ def verify(
             manifest, state, failures = _read_manifest(Path(path), anchors)
         else:
             findings.append(f"credentials are read from MP4 and MOV only; this is {info.container}")
-        mark, trouble = _look(path, info.frames, watermark_key)
+        mark, trouble = _look(path, watermark_key)
         if trouble and state is None:
             raise MediaError(trouble)
     except MediaError as error:
@@ -151,13 +152,16 @@ def _failures(results: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _look(path: str | os.PathLike, frames: int, key: bytes | None) -> tuple["Detection", str | None]:
+def _look(path: str | os.PathLike, key: bytes | None) -> tuple["Detection", str | None]:
     """Search the pictures, and what kept them from being decoded."""
     from provenance.watermark import Detector
 
     detector, trouble, seen = Detector(key), None, 0
     try:
-        for frame in video.read_frames(path, step=max(1, frames // MOST_FRAMES)):
+        step = max(1, math.ceil(video.count_frames(path) / MOST_FRAMES))
+        for frame in video.read_frames(path, step=step):
+            if seen == MOST_FRAMES:  # a packet may hold more than one frame
+                break
             detector.add(frame)
             seen += 1
     except MediaError as error:

@@ -142,7 +142,7 @@ def read_frames(path: str | os.PathLike, *, step: int = 1) -> "Iterator[NDArray[
     """Every ``step``-th frame as uint8 [h, w, 3], RGB, one at a time.
 
     Raises:
-        MediaError: as ``probe``, or frames that cannot be decoded.
+        MediaError: as ``probe``, frames that cannot be decoded, or one that is too large: a stream may change its size.
     """
     import av.error
     import numpy as np
@@ -151,10 +151,32 @@ def read_frames(path: str | os.PathLike, *, step: int = 1) -> "Iterator[NDArray[
     with Path(path).open("rb") as file, _open(file, container) as media:
         try:
             for i, frame in enumerate(media.decode(media.streams.video[0])):
+                _check_size(frame.width, frame.height)
                 if i % step == 0:
                     yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        except MediaError:
+            raise
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             raise MediaError(f"its video cannot be decoded: {_reason(error)}") from None
+
+
+def count_frames(path: str | os.PathLike) -> int:
+    """How many pictures are stored, by going through the file without decoding it: what a header says of this is
+    missing in streams and fragmented files, and may be wrong. Up to the first damage, if there is any.
+
+    Raises:
+        MediaError: as ``probe``.
+    """
+    import av.error
+
+    container, count = sniff(path), 0
+    with Path(path).open("rb") as file, _open(file, container) as media:
+        try:
+            for packet in media.demux(media.streams.video[0]):
+                count += packet.size > 0
+        except (av.error.FFmpegError, ValueError, MemoryError):
+            pass  # decoding meets it too, and says what it is
+    return count
 
 
 def _open(file: BinaryIO, container: str) -> "InputContainer":
@@ -171,13 +193,16 @@ def _open(file: BinaryIO, container: str) -> "InputContainer":
         context = media.streams.video[0].codec_context
         if context is None:
             raise MediaError("its video is in a format that cannot be decoded here")
-        if context.width * context.height > MAX_PIXELS:
-            size = f"{context.width}x{context.height}"
-            raise MediaError(f"frames of {size} are refused; the limit is {MAX_PIXELS} pixels")
+        _check_size(context.width, context.height)
     except BaseException:
         media.close()
         raise
     return media
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise MediaError(f"frames of {width}x{height} are refused; the limit is {MAX_PIXELS} pixels")
 
 
 def _reason(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import socket
 import time
 from pathlib import Path
 
+import av
 import c2pa
 import numpy as np
 import pytest
@@ -288,12 +289,44 @@ def test_a_damaged_development_root_does_not_stop_the_verifier(signed: Path, tmp
     assert report.status == "untrusted" and any("root is damaged" in finding for finding in report.findings)
 
 
-def test_long_videos_are_sampled_evenly(signed: Path, monkeypatch) -> None:
-    monkeypatch.setattr(verification, "MOST_FRAMES", 3)
-    pooled = []
-    monkeypatch.setattr(watermark.Detector, "add", lambda self, frame: pooled.append(frame.shape))
+@pytest.fixture
+def pooled(monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes of the frames that the search for a watermark took in."""
+    shapes = []
+    monkeypatch.setattr(watermark.Detector, "add", lambda self, frame: shapes.append(frame.shape))
+    return shapes
+
+
+@pytest.mark.parametrize(("most", "taken"), [(3, 3), (4, 3), (5, 5), (8, 5), (9, 9), (300, 9)])
+def test_long_videos_are_sampled_evenly(most: int, taken: int, signed: Path, pooled: list, monkeypatch) -> None:
+    monkeypatch.setattr(verification, "MOST_FRAMES", most)
     provenance.verify(signed)
-    assert pooled == [(256, 256, 3)] * 3
+    assert pooled == [(256, 256, 3)] * taken
+
+
+@pytest.mark.parametrize(
+    ("container", "options"),
+    [("matroska", {}), ("mp4", {"movflags": "frag_keyframe+empty_moov"}), ("mp4", {"movflags": "frag_keyframe"})],
+)
+def test_files_that_do_not_say_how_long_they_are_are_sampled_too(
+    container: str, options: dict, marked: Path, pooled: list, tmp_path: Path, monkeypatch
+) -> None:
+    with av.open(str(marked)) as source, av.open(str(tmp_path / "x"), "w", format=container, options=options) as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    monkeypatch.setattr(verification, "MOST_FRAMES", 5)
+    provenance.verify(tmp_path / "x")
+    assert len(pooled) == 5
+
+
+def test_more_frames_than_were_counted_do_not_break_the_limit(signed: Path, pooled: list, monkeypatch) -> None:
+    monkeypatch.setattr(verification, "MOST_FRAMES", 4)
+    monkeypatch.setattr(video, "count_frames", lambda path: 1)
+    provenance.verify(signed)
+    assert len(pooled) == 4
 
 
 def test_a_report_is_json(signed: Path) -> None:
