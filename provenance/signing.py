@@ -78,11 +78,15 @@ def _check_paths(src: Path, dst: Path, overwrite: bool) -> None:
     """Everything that can be said before any work is done."""
     if dst.suffix.lower() != ".mp4":
         raise InputError(f"the destination {dst} must end in .mp4")
-    if dst.is_dir():
+    try:
+        is_folder, has_folder, exists = dst.is_dir(), dst.parent.is_dir(), dst.exists()
+    except OSError as error:  # a name too long, a folder that may not be entered: up to Python 3.13 these raise
+        raise InputError(f"cannot write there: {error.strerror or error}; choose another place than {dst}") from None
+    if is_folder:
         raise InputError(f"the destination {dst} is a directory; name a file in it")
-    if not dst.parent.is_dir():
+    if not has_folder:
         raise InputError(f"the folder {dst.parent} does not exist; make it first")
-    if dst.exists() and not overwrite:
+    if exists and not overwrite:
         raise InputError(f"{dst} exists already; choose another name or allow overwriting")
     try:
         info = video.probe(src)
@@ -169,13 +173,14 @@ def _publish(part: Path, dst: Path, overwrite: bool) -> None:
                 raise InputError(f"{dst} exists already; choose another name or allow overwriting") from None
             os.replace(part, dst)
     if os.name == "posix":
-        folder = os.open(dst.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            folder = os.open(dst.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError:
-            pass  # some file systems cannot; the file itself is on disk
-        finally:
-            os.close(folder)
+            pass  # a folder that may not be read, or a file system that cannot; the file itself is on disk
 
 
 def _default_mode() -> int:

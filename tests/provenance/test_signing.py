@@ -155,6 +155,39 @@ def test_paths_that_cannot_be_used_are_named(plain: Path, signed: Path, tmp_path
     assert sorted(os.listdir(tmp_path)) == ["cut.mp4", "text.mp4"]
 
 
+@pytest.mark.parametrize("question", ["is_dir", "exists"])
+@pytest.mark.parametrize("error", [OSError(36, "File name too long"), PermissionError(13, "Permission denied")])
+def test_a_destination_that_cannot_be_looked_at_is_named(
+    question: str, error: OSError, plain: Path, tmp_path: Path, monkeypatch
+) -> None:
+    target, ask = tmp_path / "signed.mp4", getattr(Path, question)
+
+    def refuse(path: Path, **options: bool) -> bool:
+        if path == target:
+            raise error
+        return ask(path, **options)
+
+    monkeypatch.setattr(Path, question, refuse)
+    with pytest.raises(InputError, match=f"cannot write there: {error.strerror}; .* {target}$"):
+        provenance.sign(plain, target)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_may_be_written_but_not_read_gets_its_file(plain: Path, tmp_path: Path, monkeypatch) -> None:
+    # Like a drop box, mode 1733: files can be put there, but the folder itself cannot be opened.
+    asked, open_file = [], os.open
+
+    def refuse(path, *arguments: int, **options: int) -> int:
+        if path == tmp_path:
+            asked.append(path)
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert provenance.sign(plain, tmp_path / "signed.mp4").status == "authentic"
+    assert asked and os.listdir(tmp_path) == ["signed.mp4"]
+
+
 def test_an_expired_certificate_never_gets_to_sign(plain: Path, tmp_path: Path, authority) -> None:
     with pytest.raises(KeyFileError, match="expired"):
         keys.load_signer(*authority.issue(ec.generate_private_key(ec.SECP256R1()), start=-9, end=-1))
