@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return arguments.run(arguments)
+        code = arguments.run(arguments)
+        print(end="", flush=True)  # what cannot be written is to be said here, not while Python shuts down
+        return code
     except ProvenanceError as error:
         from provenance.report import escape
 
@@ -39,8 +41,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("provenance: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:  # nobody foresaw it; still a line and not a traceback
+        from provenance.report import escape
+
+        what = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        print(f"provenance: {escape(f'{what}{error.strerror or error}')}", file=sys.stderr)
+        try:
+            print(end="", flush=True)
+        except OSError:
+            _drop_output()
+        return 2
+
+
+def _drop_output() -> None:
+    """Let what stdout did not take go nowhere, or Python tries once more at its end, and complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

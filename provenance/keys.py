@@ -58,9 +58,16 @@ class Signer:
 
 
 def key_folder() -> Path:
-    """Where the development identity lives."""
+    """Where the development identity lives.
+
+    Raises:
+        KeyFileError: ``$SORAJAX_KEYS`` starts with the home folder of a user that is not known here.
+    """
     if chosen := os.environ.get("SORAJAX_KEYS"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise KeyFileError(f"SORAJAX_KEYS is {chosen}, a home folder that cannot be found; write it out") from None
     import platformdirs
 
     return Path(platformdirs.user_config_dir("sorajax")) / "keys"
@@ -70,17 +77,17 @@ def default_signer() -> Signer:
     """The development identity, made on first use; its leaf is issued anew once expired.
 
     Raises:
-        KeyFileError: the folder cannot be written, or a file in it cannot be used.
+        KeyFileError: the folder cannot be looked into or written, or a file in it cannot be used.
     """
     folder = key_folder()
     root_path, leaf_path = folder / ROOT_FILE, folder / LEAF_FILE
-    if not root_path.exists():
+    if not _exists(root_path):
         _install(root_path, _make_root(), replace=False)
     root, root_key = _read_identity(root_path)
     if _now() >= root.not_valid_after_utc:
         raise KeyFileError(f"the development root {root_path} has expired; move its folder away to make a new one")
     leaf = None
-    if leaf_path.exists():
+    if _exists(leaf_path):
         leaf, leaf_key = _read_identity(leaf_path)
         usable = leaf.issuer == root.subject and leaf.not_valid_before_utc <= _now() < leaf.not_valid_after_utc
         if usable:
@@ -179,6 +186,16 @@ def fingerprint(certificate: "x509.Certificate") -> str:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a name too long, a folder that may not be entered: up to Python 3.13 these raise
+        raise KeyFileError(
+            f"cannot look for signing keys: {error.strerror or error}; "
+            f"set SORAJAX_KEYS to a folder that can be read and written, not {path.parent}"
+        ) from None
 
 
 def _read(path: str | os.PathLike) -> bytes:

@@ -84,6 +84,49 @@ def test_wrong_use_is_one_line_and_code_2(arguments: list[str], says: str, plain
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["keys"], ["verify", "{long}"], ["sign", "{plain}", "-o", "{long}"], ["sign", "{long}", "-o", "{tmp}/x.mp4"]],
+)
+def test_names_too_long_are_one_line_and_code_2(arguments: list[str], plain, tmp_path, capsys, monkeypatch) -> None:
+    long = f"{tmp_path}/{'n' * 300}.mp4"
+    if arguments == ["keys"]:
+        monkeypatch.setenv("SORAJAX_KEYS", long)
+    assert main([argument.format(plain=plain, tmp=tmp_path, long=long) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    if arguments[0] == "verify":  # what is wrong with a file is a result, not an error
+        assert "UNREADABLE" in out and err == ""
+    else:
+        assert out == "" and err.count("\n") == 1 and err.startswith("provenance: ")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(5, "Input/output error", "/media/a\x1bb"), "/media/a\\u{1b}b: Input/output error"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_an_error_that_nobody_foresaw_is_one_line_and_code_2(error: OSError, says: str, capsys, monkeypatch) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(keys, "default_signer", fail)
+    assert main(["keys"]) == 2
+    assert capsys.readouterr() == ("", f"provenance: {says}\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["verify", "{plain}"], ["keys", "path"]], ids=["verify", "keys"])
+def test_output_that_cannot_be_written_is_one_line_and_code_2(arguments: list[str], plain) -> None:
+    command = [sys.executable, "-m", "provenance.cli", *(argument.format(plain=plain) for argument in arguments)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "provenance: No space left on device\n")
+
+
 def test_a_hostile_title_is_printed_harmless(plain, tmp_path, capsys) -> None:
     target = tmp_path / "signed.mp4"
     title = "\x1b[2Jok\u202e\r\n\x07" + "x" * 10_000

@@ -29,6 +29,28 @@ def test_the_identity_is_made_once_and_stays(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [keys.ROOT_FILE, keys.LEAF_FILE]
 
 
+@pytest.mark.parametrize("error", [OSError(36, "File name too long"), PermissionError(13, "Permission denied")])
+@pytest.mark.parametrize("file", [keys.ROOT_FILE, keys.LEAF_FILE])
+def test_a_folder_that_cannot_be_looked_into_is_named(file: str, error: OSError, folder: Path, monkeypatch) -> None:
+    keys.default_signer()
+    exists = Path.exists
+
+    def refuse(path: Path, **options: bool) -> bool:
+        if path.name == file:
+            raise error
+        return exists(path, **options)
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(KeyFileError, match=f"{error.strerror}; set SORAJAX_KEYS to .* not {folder}$"):
+        keys.default_signer()
+
+
+def test_a_home_folder_that_nobody_has_is_named(monkeypatch) -> None:
+    monkeypatch.setenv("SORAJAX_KEYS", "~nobody-of-that-name/keys")
+    with pytest.raises(KeyFileError, match="SORAJAX_KEYS is ~nobody-of-that-name/keys"):
+        keys.key_folder()
+
+
 def test_its_files_are_for_the_owner_alone(folder: Path) -> None:
     keys.default_signer()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
