@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import provenance
@@ -125,10 +125,29 @@ def test_odd_video_has_no_watermark_and_raises_nothing(odd) -> None:
     assert not found.found and found.payload is None and 0 <= found.p_value <= 1
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.tuples(st.integers(0, 2), st.integers(0, 70), st.integers(0, 70)), st.integers(0, 255))
-def test_any_size_is_looked_at_without_complaint(shape: tuple[int, int, int], level: int) -> None:
-    assert not watermark.detect(np.full((*shape, 3), level, np.uint8)).found
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(st.integers(0, 2), st.integers(0, 70), st.integers(0, 31)), st.booleans(), st.integers(0, 10**6))
+def test_frames_too_small_to_search_are_nothing(shape: tuple[int, int, int], turned: bool, seed: int) -> None:
+    t, long, short = shape
+    assert watermark.detect(noise(t, *((short, long) if turned else (long, short)), seed=seed)) == watermark.NOTHING
+
+
+@settings(max_examples=4, deadline=None)
+@example((1, 32, 32), 0)
+@example((1, 32, 70), 0)
+@given(st.tuples(st.integers(1, 2), st.integers(32, 70), st.integers(32, 70)), st.integers(0, 10**6))
+def test_any_larger_size_is_searched_without_complaint(shape: tuple[int, int, int], seed: int) -> None:
+    # Noise, for a flat frame leaves nothing to search; and less than one whole tile of it.
+    with pytest.MonkeyPatch.context() as patch:
+        planes, plane = [], watermark._plane
+        patch.setattr(watermark, "_plane", lambda *x: planes.append(x) or plane(*x))
+        found = watermark.detect(noise(*shape, seed=seed))
+    assert not found.found and 0 <= found.p_value <= 1
+    assert len(planes) > len(watermark._SCALES)
 
 
 @pytest.mark.parametrize(
