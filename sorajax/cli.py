@@ -35,8 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SorajaxError, ProvenanceError) as error:
         print(f"sorajax: {escape(str(error))}", file=sys.stderr)
         return 2
+    except OSError as error:  # what no check foresaw, such as a file in a folder's place
+        named = "" if error.filename is None else f"{str(error.filename)!r}: "
+        print(f"sorajax: {escape(named + (error.strerror or str(error)))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print("sorajax: interrupted; nothing was written", file=sys.stderr)
+        print("sorajax: interrupted; no half-made file was left", file=sys.stderr)
         return 130
 
 
@@ -56,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--frames", type=int, help="number of frames")
     command.add_argument("--fps", type=int, help="frames a second at which the clip is played")
     command.add_argument("--negative", default="", metavar="PROMPT", help="what the clip should not show")
-    command.add_argument("--language", help="language of the prompt; the model's own are told apart without it")
+    command.add_argument("--language", help="refuse unless the model reads this language, as in zh")
     command.add_argument("--hash-prompt", action="store_true", help="sign the prompt's SHA-256 instead of its text")
     command.add_argument("--cert", metavar="PEM", help="certificate chain to sign with (default: development identity)")
     command.add_argument("--key", metavar="PEM", help="private key of that chain")
@@ -76,11 +80,18 @@ def _generate(arguments: argparse.Namespace) -> int:
     """Everything that can be refused is refused before the model is loaded."""
     from sorajax import request
     from sorajax.media import destination
+    from sorajax.weights import folder as folders
 
     path = destination.check(arguments.output, suffix=".mp4", overwrite=arguments.overwrite)
     request.check_prompts(arguments.prompt)
     size = None if arguments.size is None else _size(arguments.size)
     signer = _signer(arguments.cert, arguments.key)
+    config = folders.load_config(request.find_model(arguments.model))
+    request.check_language(config, arguments.language)
+    request.resolve(config, size=size, frames=arguments.frames, steps=arguments.steps, guidance=arguments.guidance)
+    request.check_fps(arguments.fps, config.sample.fps)
+    if arguments.seed is not None:
+        request.check_seed(arguments.seed)
 
     from tqdm import tqdm
 
@@ -92,7 +103,6 @@ def _generate(arguments: argparse.Namespace) -> int:
     with bar:
         bar.set_description("loading the model")
         pipe = load(arguments.model)
-        request.check_language(pipe.config, arguments.language)
 
         def advance(step: int, steps: int, latents: object) -> None:
             bar.total, bar.n = steps, step

@@ -194,9 +194,10 @@ def load(cls: type[T], path: str | Path) -> T:
 
 
 def find(path: str | Path) -> Path:
-    """The file that a path or a preset name stands for."""
+    """The file that a path or a preset name stands for; what names a folder is a path."""
     path = Path(path)
-    for candidate in (path, *(folder / f"{path.name.removesuffix('.toml')}.toml" for folder in CONFIG_DIRS)):
+    named = [folder / f"{path.name.removesuffix('.toml')}.toml" for folder in CONFIG_DIRS if path == Path(path.name)]
+    for candidate in (path, *named):
         if candidate.is_file():
             return candidate
     raise ConfigError(f"no config {str(path)!r}; presets: {', '.join(presets())}")

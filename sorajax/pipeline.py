@@ -67,8 +67,8 @@ class Pipeline:
         )
         video = to_uint8(np.asarray(self.decode(latents)))
         clips = []
-        for text, shots in zip(prompts, video, strict=True):
-            settings = wanted.settings() | {"negative": negative, "batch": len(prompts)}
+        for i, (text, shots) in enumerate(zip(prompts, video, strict=True)):
+            settings = wanted.settings() | {"negative": negative, "batch": len(prompts), "index": i}
             facts = Facts(
                 title=text[:80],
                 model_name=self.config.name,

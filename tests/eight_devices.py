@@ -9,10 +9,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from flax import nnx
 
 import sorajax
 from sorajax.data.world import WorldConfig
 from sorajax.mesh import make_mesh
+from sorajax.models.dit import DiT
 from sorajax.train.config import OptimizerConfig, TrainConfig, VideoConfig
 from sorajax.train.step import init_state, make_optimizer, make_step
 from sorajax.train.video import VideoObjective
@@ -49,12 +51,14 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
         for index in range(2):
             state, metrics = step(state, objective.frozen, objective.batch(index))
         pipe = sorajax.load(folder / "model", mesh=mesh)
-        kernel = state.model.blocks.ffn_in.kernel.get_value()
+        warm = nnx.clone(state.model)
+        objective.warm_start(warm)
         return {
             "loss": np.asarray(metrics["loss"]),
             "weights": np.concatenate([np.ravel(x) for x in jax.tree.leaves(jax.device_get(state.ema))]),
             "latents": np.asarray(pipe.sample(prompts, seed=3)),
-            "shards": np.asarray(kernel.size / kernel.addressable_shards[0].data.size),
+            "shards": np.asarray(shards(state.model)),
+            "warm": np.asarray(shards(warm)),
         }
 
     one = run(make_mesh(devices=jax.devices()[:1]))
@@ -62,8 +66,14 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
     for name, sizes in MESHES.items():
         many = run(make_mesh(**dict(zip(("data", "fsdp", "seq", "tensor"), sizes, strict=True))))
         out[name] = {key: tiny.relative(many[key], one[key]) for key in ("loss", "weights", "latents")}
-        out[name]["shards"] = float(many["shards"])
+        out[name] |= {key: float(many[key]) for key in ("shards", "warm")}
     return out
+
+
+def shards(model: DiT) -> float:
+    """In how many parts a kernel lies on the mesh."""
+    kernel = model.blocks.ffn_in.kernel.get_value()
+    return kernel.size / kernel.addressable_shards[0].data.size
 
 
 if __name__ == "__main__":

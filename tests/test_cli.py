@@ -38,6 +38,9 @@ def test_the_prompt_can_be_kept_out_of_the_file(folder, tmp_path):
         (["a dog", "--key", "k.pem"], "belong together"),
         (["a dog", "-o", "dog.avi"], "mp4"),
         (["a dog", "-o", "no/such/folder/dog.mp4"], "no/such/folder"),
+        (["a dog", "-o", "x" * 300 + ".mp4"], "File name too long"),
+        (["a dog", "--model", "x" * 300], "File name too long"),
+        (["a dog", "--fps", "0"], "fps is 0"),
         (["a dog", "--sed", "7"], "unrecognized arguments: --sed"),
         (["a dog", "--seed", "many"], "invalid int value"),
     ],
@@ -63,6 +66,12 @@ def test_a_file_that_is_there_is_kept(folder, tmp_path, capsys):
     assert main(["generate", "a dog", "-o", str(path), "--model", folder]) == 2
     assert path.read_bytes() == b"precious"
     assert str(path) in capsys.readouterr().err
+
+
+def test_train_names_a_file_in_the_place_of_a_folder(tmp_path, capsys):
+    (tmp_path / "runs").write_text("not a folder")
+    assert main(["train", "mini-vae", "--runs", str(tmp_path / "runs")]) == 2
+    assert str(tmp_path / "runs") in capsys.readouterr().err
 
 
 def test_train_names_an_unknown_config(capsys):

@@ -1,5 +1,6 @@
 """What a user installs: both packages, the presets, the shipped model, and nothing that should stay at home."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -13,6 +14,10 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from sorajax import request
+from sorajax.train import config as configs
+from sorajax.weights import folder as folders
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,17 @@ def test_an_installed_verifier_answers(installed: Path) -> None:
     )
     *said, status, jax = run(code, installed).splitlines()
     assert "note.mp4" in said[0] and (status, jax) == ("2", "False")
+
+
+def test_the_shipped_model_is_that_of_its_config() -> None:
+    shipped = folders.load_config(request.WEIGHTS / "mini")
+    vae = dataclasses.replace(shipped.vae, latents_mean=(), latents_std=())
+    assert dataclasses.replace(shipped, vae=vae) == configs.load("mini").model
+
+
+def test_the_shipped_model_is_small(root: Path) -> None:
+    shipped = root / "sorajax" / "weights_data" / "mini"
+    assert sum(p.stat().st_size for p in shipped.rglob("*") if p.is_file()) <= 25_000_000
 
 
 def test_versions_agree(project: dict) -> None:

@@ -55,6 +55,7 @@ def test_a_list_of_prompts_gives_a_list_of_clips(pipe):
     clips = pipe(["a dog runs", "一只猫"], seed=7)
     assert [c.facts.prompt for c in clips] == ["a dog runs", "一只猫"]
     assert clips[0].payload != clips[1].payload
+    assert [(c.facts.settings["index"], c.facts.settings["batch"]) for c in clips] == [(0, 2), (1, 2)]
 
 
 def test_a_callback_sees_every_step(pipe):

@@ -34,7 +34,7 @@ def test_the_sampler_gives_the_same_latents(differences, mesh):
 
 @pytest.mark.parametrize(("mesh", "shards"), [("data", 1), ("fsdp", 8), ("tensor", 2), ("mixed", 4)])
 def test_parameters_are_really_split(differences, mesh, shards):
-    assert differences[mesh]["shards"] == shards
+    assert differences[mesh]["shards"] == differences[mesh]["warm"] == shards
 
 
 def test_a_mesh_that_does_not_fit_the_devices_is_refused():

@@ -105,6 +105,8 @@ class WorldConfig:
         for key, least in (("size", 16), ("frames", 1), ("fps", 1), ("seed", 0)):
             if getattr(self, key) < least:
                 raise ConfigError(f"world {key}: {getattr(self, key)!r} is too small; at least {least}")
+        if all(f"{o}/{m}/{s}" in self.held_out for o in self.objects for m in self.motions for s in self.scenes):
+            raise ConfigError("world held_out: holds every combination of objects, motions and scenes; leave some")
         if self.two_objects and len(self.objects) < 2:
             raise ConfigError("world two_objects: needs at least two objects to choose from")
 

@@ -85,10 +85,10 @@ class Clip:
             return provenance.sign(part, path, facts=facts, signer=signer, overwrite=overwrite)
 
     def _repr_html_(self) -> str:
-        """A player for notebooks. It holds the watermarked frames, not yet signed: only ``save`` signs."""
+        """A player for notebooks, with the clip as ``save`` writes it: what is saved from the page is signed too."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "clip.mp4"
-            video.write_mp4(file, self.frames, self.fps)
+            self.save(file)
             data = base64.b64encode(file.read_bytes()).decode()
         _, height, width, _ = self.frames.shape
         return (

@@ -16,6 +16,14 @@ def check(path: str | Path, *, suffix: str, overwrite: bool = False) -> Path:
     if it is a folder, or if it exists and ``overwrite`` is false.
     """
     path = Path(path)
+    try:
+        _check(path, suffix, overwrite)
+    except OSError as error:  # a name too long, or a folder that may not be looked into
+        raise InputError(f"destination {str(path)!r} cannot be used: {error.strerror}; choose another") from error
+    return path
+
+
+def _check(path: Path, suffix: str, overwrite: bool) -> None:
     if path.is_dir():
         raise InputError(f"destination {str(path)!r} is a folder; name a file in it that ends in {suffix}")
     if path.suffix.lower() != suffix or not path.stem.strip(". "):
@@ -27,7 +35,6 @@ def check(path: str | Path, *, suffix: str, overwrite: bool = False) -> Path:
         raise InputError(f"destination folder {str(folder)!r} cannot be written; choose another or change its rights")
     if not overwrite and os.path.lexists(path):
         raise InputError(f"destination {str(path)!r} exists; choose another name, or overwrite it knowingly")
-    return path
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sorajax.config import ModelConfig, from_dict, read_toml
+from sorajax.config import ModelConfig, find, from_dict, read_toml
 from sorajax.data.world import WorldConfig
 from sorajax.errors import ConfigError
 
@@ -104,14 +104,24 @@ OWN = {"video": "video", "vae_loss": "vae"}
 
 
 def load(path: str | Path) -> TrainConfig:
-    """Read a training config; its ``base`` (a file or preset) gives the values that it does not set itself."""
-    return from_dict(TrainConfig, _resolve(path), str(path))
+    """Read a training config; its ``base`` gives the values that it does not set itself.
+
+    A base is a file, sought beside the config first, or a preset.
+    """
+    return from_dict(TrainConfig, _resolve(find(path), ()), str(path))
 
 
-def _resolve(path: str | Path) -> dict[str, Any]:
+def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path in seen:
+        raise ConfigError(f"{path}: its base leads back to itself; name another base")
     values = read_toml(path)
     base = values.pop("base", None)
-    return values if base is None else _merge(_resolve(base), values)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base: {base!r} is not the name of a config")
+    beside = path.parent / base
+    return _merge(_resolve(beside if beside.is_file() else find(base), (*seen, path)), values)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

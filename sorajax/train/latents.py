@@ -38,8 +38,8 @@ def cached(world: World, vae: VAE, clips: int, folder: Path, name: str) -> tuple
 
 def _encode(world: World, vae: VAE, clips: int, paths: list[Path], shapes: list[tuple[int, ...]], count: Path) -> None:
     encode = jax.jit(lambda m, x: m.normalise(m.encode(to_signed(x))[0]).astype(jnp.float16))
-    done = int(count.read_text()) if count.exists() else 0
     drafts = [path.with_suffix(".part") for path in paths]
+    done = int(count.read_text()) if count.exists() and all(draft.exists() for draft in drafts) else 0
     mode = "r+" if done else "w+"
     stores = [open_memmap(d, mode=mode, dtype=np.float16, shape=s) for d, s in zip(drafts, shapes, strict=True)]
     with tqdm(total=clips, initial=done, desc="latents", file=sys.stderr) as bar:
@@ -53,10 +53,10 @@ def _encode(world: World, vae: VAE, clips: int, paths: list[Path], shapes: list[
                     store.flush()
                 count.write_text(str(stop))
             bar.update(stop - start)
+    count.unlink(missing_ok=True)
     for store, draft, path in zip(stores, drafts, paths, strict=True):
         store.flush()
         os.replace(draft, path)
-    count.unlink(missing_ok=True)
 
 
 def _cover(alpha: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -49,6 +49,9 @@ def train(
     step = make_step(objective, optimizer, config.optimizer.ema, config.seed, mesh)
 
     start = int(state.step)
+    intervals = config.log_every, config.evaluate_every, config.checkpoint_every
+    if start < config.steps:
+        objective.batch(start)  # what is made once, such as latents on disk, is made where Ctrl-C still breaks in
     source = batches(objective.batch, start=start, stop=config.steps) if start < config.steps else iter(())
     began, deadline = time.monotonic(), None if minutes is None else time.monotonic() + 60 * minutes
     log = _Log(folder / "log.jsonl")
@@ -64,20 +67,22 @@ def train(
         while done < config.steps and not ending:
             state, metrics = step(state, objective.frozen, next(source))
             done += 1
+            if deadline is not None and time.monotonic() > deadline:
+                ending.append("time")
             bar.update()
-            if done % config.log_every == 0 or done == config.steps:
+            due = [done == config.steps or done % every == 0 for every in intervals]
+            if any(due) or ending:  # nothing is kept of a step that was not looked at
                 values = {k: float(v) for k, v in jax.device_get(metrics).items()}
                 _check_finite(values, done, checkpoints.latest())
+            if due[0]:
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
                 rate = (done - start) * config.batch / (time.monotonic() - began)
                 log.write(done, values | {"samples_per_second": rate, "seconds": seconds + time.monotonic() - began})
-            if done % config.evaluate_every == 0 or done == config.steps:
+            if due[1]:
                 log.write(done, {f"eval_{k}": v for k, v in objective.evaluate(state.ema, done, folder).items()})
                 objective.export(state.ema, model_folder)
-            if done % config.checkpoint_every == 0 and done < config.steps:
+            if due[2]:
                 save()
-            if deadline is not None and time.monotonic() > deadline:
-                ending.append("time")
         if done > start and checkpoints.latest() != done:
             save()
         checkpoints.close()

@@ -1,5 +1,6 @@
 """The transformer's objective: the velocity of the world's clips in latent space, told by their captions."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from sorajax.config import digest
+from sorajax.config import ModelConfig, digest
 from sorajax.data.world import EVALUATION, ClipSpec, World
 from sorajax.diffusion import flow
 from sorajax.diffusion.sample import sample
+from sorajax.errors import ConfigError
 from sorajax.media.sheet import contact_sheet
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
@@ -34,10 +36,12 @@ class VideoObjective:
     """Flow matching on cached latents; the text encoder and the autoencoder are frozen."""
 
     def __init__(self, config: TrainConfig, folder: Path):
+        """Raises CheckpointError if a stage before was not trained, ConfigError if it has other sizes."""
         self.config, self.folder = config, folder
         self.world = World(config.world)
         dtype = jnp.dtype(config.dtype)
         self.model_config = folders.load_config(folder)  # with the latents' statistics
+        _check_stages(config.model, self.model_config, folder)
         self.text = TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0))
         load_text(self.text, folders.load_part(folder, "text_encoder"))
         self.vae = VAE(self.model_config.vae, rngs=nnx.Rngs(0))
@@ -146,5 +150,15 @@ class VideoObjective:
         return jax.jit(lambda m, i, k: m(i, k))(self.text, ids, mask)
 
     def export(self, model: DiT, folder: Path) -> None:
-        """Write the transformer's weights."""
+        """Write the transformer's weights, and the config with the latents' statistics as they were measured."""
         folders.save_part(folder, "transformer", export_dit(model))
+        folders.save_config(folder, dataclasses.replace(self.config.model, vae=self.model_config.vae))
+
+
+def _check_stages(wanted: ModelConfig, found: ModelConfig, folder: Path) -> None:
+    plain = dataclasses.replace(found.vae, latents_mean=(), latents_std=())
+    for part, same in (("text", wanted.text == found.text), ("vae", wanted.vae == plain)):
+        if not same:
+            raise ConfigError(
+                f"model.{part} is not of the sizes trained in {folder}; train that stage anew, or undo it"
+            )

@@ -87,7 +87,9 @@ def apply(model: nnx.Module, tensors: Mapping[str, Any], rules: Sequence[Rule], 
                 arrays.append(array)
         if len(arrays) == len(match.names):
             array = (np.stack(arrays) if match.stacked else arrays[0]).astype(want.dtype)
-            sharding = want.sharding if isinstance(want, jax.ShapeDtypeStruct) else None
+            # A concrete array on one device is not tied to it; one spread over a mesh stays spread.
+            spread = isinstance(want, jax.ShapeDtypeStruct) or isinstance(want.sharding, jax.sharding.NamedSharding)
+            sharding = want.sharding if spread else None
             filled[match.path] = match.variable.replace(jax.device_put(jnp.asarray(array), sharding))
     skip = [re.compile(pattern) for pattern in ignore]
     unexpected = [name for name in tensors if name not in used and not any(p.fullmatch(name) for p in skip)]

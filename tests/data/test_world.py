@@ -175,6 +175,7 @@ def test_a_panning_camera_moves_the_scene_and_a_zoom_enlarges_the_object():
         ({"two_objects": 1.5}, "1.5 is not a probability"),
         ({"frames": 0}, "world frames: 0"),
         ({"objects": ["dog"], "two_objects": 0.5}, "at least two objects"),
+        ({"objects": ["dog"], "motions": ["growing"], "scenes": ["forest"]}, "holds every combination"),
     ],
 )
 def test_a_config_that_cannot_be_drawn_says_what_is_wrong(values, message):

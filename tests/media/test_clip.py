@@ -1,5 +1,6 @@
 """No clip leaves unsigned, and nothing half made appears at its destination."""
 
+import base64
 import errno
 import json
 import os
@@ -137,6 +138,12 @@ def test_the_players_page_escapes_the_prompt(frames: np.ndarray) -> None:
     page = make_clip(frames, fps=8, facts=facts(prompt='"><script>'))._repr_html_()
     assert "<script>" not in page and "&quot;&gt;&lt;script&gt;" in page
     assert 'src="data:video/mp4;base64,' in page and 'width="256"' in page
+
+
+def test_what_is_saved_from_the_page_is_signed_too(clip: Clip, tmp_path: Path) -> None:
+    data = clip._repr_html_().partition("base64,")[2].partition('"')[0]
+    (tmp_path / "from-page.mp4").write_bytes(base64.b64decode(data))
+    assert provenance.verify(tmp_path / "from-page.mp4").status == "authentic"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sorajax.train import config as configs
 from sorajax.train.config import OptimizerConfig, TrainConfig, VaeLossConfig, VideoConfig
 from sorajax.train.loop import train
 from sorajax.weights import folder as folders
+from sorajax.weights.vae import load_vae
 from tests import tiny
 
 BASE = TrainConfig(
@@ -87,6 +88,52 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         train(dataclasses.replace(BASE, optimizer=hot, steps=30), runs=tmp_path, progress=False)
 
 
+def test_a_step_that_was_not_logged_is_looked_at_before_anything_is_kept(tmp_path):
+    hot = OptimizerConfig(learning_rate=1e30, warmup_steps=1, clip_norm=1e30)
+    config = dataclasses.replace(BASE, optimizer=hot, steps=30, log_every=100, checkpoint_every=10)
+    with pytest.raises(TrainingError, match="step 10: .* is not finite; no checkpoint"):
+        train(config, runs=tmp_path, progress=False)
+    assert not (tmp_path / "tiny" / "model").exists()
+
+
+def test_a_stage_of_other_sizes_than_the_one_before_is_refused(tmp_path):
+    folder = tiny.write(tmp_path / "tiny" / "model")
+    model = dataclasses.replace(tiny.CONFIG, vae=dataclasses.replace(tiny.CONFIG.vae, base_dim=16))
+    with pytest.raises(ConfigError, match=f"model.vae: {folder} holds one of other sizes"):
+        train(dataclasses.replace(BASE, objective="video", model=model), runs=tmp_path, progress=False)
+
+
+def test_latents_are_made_once_and_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+    from flax import nnx
+
+    from sorajax.data.world import World
+    from sorajax.models.vae import VAE
+    from sorajax.train import latents
+
+    folder = tiny.write(tmp_path / "model")
+    vae = VAE(tiny.CONFIG.vae, rngs=nnx.Rngs(0))
+    load_vae(vae, folders.load_part(folder, "vae"))
+    world = World(BASE.world)
+    monkeypatch.setattr(latents, "CHUNK", 2)
+    whole, cover = latents.cached(world, vae, 4, tmp_path / "whole", "a")
+    assert whole.shape == (4, 3, 2, 2, 8) and 0 < cover.max() <= 1
+
+    replace, calls = os.replace, []
+
+    def killed(draft, path):
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        replace(draft, path)
+
+    monkeypatch.setattr(latents.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        latents.cached(world, vae, 4, tmp_path / "parts", "a")
+    monkeypatch.setattr(latents.os, "replace", replace)
+    again, _ = latents.cached(world, vae, 4, tmp_path / "parts", "a")
+    np.testing.assert_array_equal(again, whole)
+
+
 def test_a_changed_config_is_named_rather_than_resumed(whole):
     with pytest.raises(CheckpointError, match="another config .batch: 2 -> 4"):
         train(dataclasses.replace(BASE, batch=4), runs=whole, progress=False)
@@ -139,3 +186,23 @@ def test_configs_inherit_and_refuse_what_they_do_not_know(tmp_path):
         configs.load(bad)
     with pytest.raises(ConfigError, match="no config 'maxi'; presets: .*mini"):
         configs.load("maxi")
+    bad.write_text('base = "bad.toml"')
+    with pytest.raises(ConfigError, match="its base leads back to itself"):
+        configs.load(bad)
+    bad.write_text("base = 3")
+    with pytest.raises(ConfigError, match="base: 3 is not the name of a config"):
+        configs.load(bad)
+
+
+def test_a_path_that_is_wrong_is_not_taken_for_a_preset():
+    with pytest.raises(ConfigError, match="no config 'experimnts/mini.toml'"):
+        configs.load("experimnts/mini.toml")
+
+
+def test_a_base_is_sought_beside_its_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "base.toml").write_text('base = "mini"\nsteps = 3\n')
+    (tmp_path / "own" / "run.toml").write_text('base = "base.toml"\nbatch = 5\n')
+    config = configs.load("own/run.toml")
+    assert (config.steps, config.batch, config.model.name) == (3, 5, "mini")
