@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,6 +18,11 @@ os.environ.pop("SORAJAX_TRUST", None)
 # Tests build the same small models again and again; what one has compiled the next one reads.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(_HOME.name) / "programs")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

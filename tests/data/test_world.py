@@ -65,7 +65,7 @@ def test_held_out_combinations_are_balanced_and_never_drawn():
     assert [f"{s.objects[0]}/{s.motion}/{s.scene}" for s in world.held_out_specs()] == list(HELD_OUT)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**40))
 def test_every_spec_can_be_drawn_and_said_and_has_labels(index):
     world = World(dataclasses.replace(EVERYTHING, size=32, frames=3))

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sorajax.diffusion import flow
@@ -24,7 +24,6 @@ def test_the_path_runs_from_data_to_noise_at_constant_velocity():
     np.testing.assert_allclose(flow.timestep(s), [0, 250, 1000])
 
 
-@settings(deadline=None)
 @given(s=st.floats(0, 1), shift=st.floats(0.2, 12))
 def test_shift_keeps_the_ends_and_is_undone_by_its_inverse(s, shift):
     assert flow.shift_sigma(0.0, shift) == 0

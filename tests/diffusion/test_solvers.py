@@ -67,7 +67,7 @@ def test_sigmas_fall_from_noise_to_data(solver, steps, shift):
     assert (np.diff(t) <= 0).all() and np.allclose(t, 1000 * s[:-1], atol=1)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(steps=st.integers(1, 12), shift=st.floats(0.5, 8), c=st.floats(-3, 3))
 def test_euler_is_exact_where_the_velocity_is_constant(steps, shift, c):
     noise = np.linspace(-2, 2, 8, dtype=np.float32).reshape(1, 8)

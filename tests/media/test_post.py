@@ -41,7 +41,7 @@ def test_large_frames_are_left_alone() -> None:
     assert upscale(frames) is frames
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 255), st.integers(2, 5))
 def test_a_plain_colour_stays_plain(level: int, factor: int) -> None:
     frames = np.full((1, 9, 7, 3), level, np.uint8)

@@ -64,7 +64,7 @@ def test_ids_end_with_the_end_mark_and_are_padded(tokenizer):
     assert ids.max() < tokenizer.vocab_size
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(prompt=st.text(max_size=40))
 def test_any_text_has_ids_and_no_unknown_one(tokenizer, prompt):
     ids, mask = tokenizer.encode([prompt], 512)

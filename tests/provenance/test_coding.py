@@ -11,13 +11,13 @@ from provenance import coding
 payloads = st.binary(min_size=8, max_size=8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(payloads)
 def test_a_clean_word_decodes_to_its_payload(payload: bytes) -> None:
     assert coding.decode(1.0 - 2.0 * coding.encode(payload)) == payload
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(payloads, st.integers(0, 2**32 - 1))
 def test_noise_as_strong_as_the_signal_is_mended(payload: bytes, seed: int) -> None:
     noise = np.random.default_rng(seed).normal(0.0, 1.0, coding.CODE_BITS)

@@ -66,7 +66,7 @@ strange = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(strange, json_values)
 def test_a_strangers_manifest_of_any_shape_is_described(active: dict, assertion) -> None:
     labels = ("c2pa.actions.v2", "c2pa.soft-binding", manifest.GENERATION)
@@ -75,7 +75,7 @@ def test_a_strangers_manifest_of_any_shape_is_described(active: dict, assertion)
     assert set(said) >= {"title", "signer", "actions", "soft_bindings", "generation"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(json_values)
 def test_a_strangers_store_of_any_shape_is_described(store) -> None:
     assert manifest.describe({"active_manifest": "x", "manifests": store})["signer"]["name"] is None

@@ -30,7 +30,7 @@ def harmless(text: str) -> bool:
     return all(unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in text)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text())
 def test_escaped_text_has_nothing_that_acts(text: str) -> None:
     assert harmless(escape(text))
@@ -65,7 +65,7 @@ def test_json_keeps_every_character_of_hostile_text() -> None:
     assert json.loads(hostile_report().to_json())["manifest"]["title"] == HOSTILE
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_oddly_shaped_values_are_printed_all_the_same(value) -> None:
     manifest = {"title": value, "signer": {"name": value}, "generation": {"model": {"name": value}}, "prompt": value}

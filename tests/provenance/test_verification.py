@@ -69,7 +69,7 @@ def test_one_changed_byte_of_content_is_altered(where: float, signed: Path, tmp_
     assert "the content is not what was signed" in report.findings[0]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_no_changed_byte_of_a_manifest_changes_what_is_reported(
     share: float, flip: int, signed: Path, tmp_path: Path
@@ -97,7 +97,7 @@ def test_a_swapped_title_is_altered(signed: Path, tmp_path: Path) -> None:
     assert provenance.verify(tmp_path / "x.mp4").status == "altered"
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_no_changed_picture_or_index_is_ever_authentic(share: float, flip: int, signed: Path, tmp_path: Path) -> None:
     at, size = boxes(signed)[b"mdat"][0], sum(boxes(signed)[kind][1] for kind in (b"mdat", b"moov"))

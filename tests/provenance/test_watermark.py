@@ -65,7 +65,7 @@ def test_cannot_be_seen(scene: str, clip) -> None:
         assert psnr(before, after) >= 41.5
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(payload=st.binary(min_size=8, max_size=8), key=st.none() | st.binary(max_size=64), seed=st.integers(0, 10**6))
 def test_any_payload_with_any_key_on_any_clip(payload: bytes, key: bytes | None, seed: int, clip) -> None:
     frames = clip(seed, frames=1)
@@ -129,14 +129,14 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(st.integers(0, 2), st.integers(0, 70), st.integers(0, 31)), st.booleans(), st.integers(0, 10**6))
 def test_frames_too_small_to_search_are_nothing(shape: tuple[int, int, int], turned: bool, seed: int) -> None:
     t, long, short = shape
     assert watermark.detect(noise(t, *((short, long) if turned else (long, short)), seed=seed)) == watermark.NOTHING
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @example((1, 32, 32), 0)
 @example((1, 32, 70), 0)
 @given(st.tuples(st.integers(1, 2), st.integers(32, 70), st.integers(32, 70)), st.integers(0, 10**6))
