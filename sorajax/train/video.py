@@ -159,6 +159,4 @@ def _check_stages(wanted: ModelConfig, found: ModelConfig, folder: Path) -> None
     plain = dataclasses.replace(found.vae, latents_mean=(), latents_std=())
     for part, same in (("text", wanted.text == found.text), ("vae", wanted.vae == plain)):
         if not same:
-            raise ConfigError(
-                f"model.{part} is not of the sizes trained in {folder}; train that stage anew, or undo it"
-            )
+            raise ConfigError(f"model.{part}: {folder} holds one of other sizes; train that stage anew, or undo it")
