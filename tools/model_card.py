@@ -68,7 +68,8 @@ def main(runs: Path, card: Path) -> None:
         "| stage | steps | hours | last loss | evaluation |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
         f"![loss curves](images/{card.stem}-loss.png)\n\n"
         "`sorajax train mini-text`, `mini-vae`, then `mini` repeat the training; the same commands with more steps\n"
-        "(and `warm_start`, where the run itself is gone) go on with it.\n\n"
+        "go on with it. Where the run itself is gone, copy `sorajax/weights_data/mini` to `runs/mini/model` and set\n"
+        "`warm_start = true`.\n\n"
         f"{KEPT}{kept}"
     )
 
