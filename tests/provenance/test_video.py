@@ -1,5 +1,6 @@
 """Reading video: what a file is, frame by frame, and refusal in a line."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -68,7 +69,7 @@ def test_a_stream_that_grows_on_the_way_is_refused_where_it_does(tmp_path: Path,
         packets = [*stream.encode(pictures[0]), *stream.encode()]
         # Each key frame brings its own parameters, so another encoder's packets fit into the same stream.
         larger = av.CodecContext.create("libx264", "w")
-        larger.width, larger.height, larger.pix_fmt, larger.time_base = 128, 128, "yuv420p", stream.time_base
+        larger.width, larger.height, larger.pix_fmt, larger.time_base = 128, 128, "yuv420p", Fraction(1, 8)
         for packet in [*larger.encode(pictures[1]), *larger.encode()]:
             packet.stream, packet.pts, packet.dts = stream, 1, 1
             packets.append(packet)
