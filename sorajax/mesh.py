@@ -39,7 +39,7 @@ def make_mesh(
     Raises ConfigError if the sizes do not multiply to the number of devices.
     """
     devices = list(jax.devices() if devices is None else devices)
-    sizes = dict(zip(AXES, (data, fsdp, seq, tensor), strict=True))
+    sizes: dict[str, int] = dict(zip(AXES, (data, fsdp, seq, tensor), strict=True))
     free = [name for name, size in sizes.items() if size == -1]
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if len(free) == 1 and fixed > 0 and len(devices) % fixed == 0:

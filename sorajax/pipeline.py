@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -36,10 +36,10 @@ class Pipeline:
         self.tokenizer, self.text, self.dit, self.vae = tokenizer, text, dit, vae
 
     @overload
-    def __call__(self, prompt: str, **options: object) -> Clip: ...
+    def __call__(self, prompt: str, **options: Any) -> Clip: ...
     @overload
-    def __call__(self, prompt: Sequence[str], **options: object) -> list[Clip]: ...
-    def __call__(
+    def __call__(self, prompt: Sequence[str], **options: Any) -> list[Clip]: ...
+    def __call__(  # pyright: ignore[reportInconsistentOverload] - the overloads' options are these keywords
         self,
         prompt: str | Sequence[str],
         *,

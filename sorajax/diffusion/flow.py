@@ -4,6 +4,8 @@ Noise level ``s`` runs from 0 (data) to 1 (noise); a model is told the timestep 
 "Flow Straight and Fast", equation 1, with the direction of time that Wan and diffusers use.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -37,7 +39,7 @@ def timestep(s: jax.Array) -> jax.Array:
     return TIMESTEPS * s
 
 
-def shift_sigma(s: jax.Array, shift: float) -> jax.Array:
+def shift_sigma(s: Any, shift: Any) -> Any:
     """Move noise levels in [0, 1] towards noise for shift > 1; 0 and 1 stay.
 
     shift s / (1 + (shift - 1) s): Esser et al. 2024, "Scaling Rectified Flow Transformers", equation 23. Works

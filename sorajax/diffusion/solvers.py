@@ -107,6 +107,7 @@ def step(solver: str, table: Tables, i: jax.Array | int, state: State, velocity:
     v = velocity.astype(jnp.float32)
     if solver == "euler":
         return State(x=state.x + (s[i + 1] - s[i]) * v)
+    assert state.last is not None and state.m0 is not None and state.m1 is not None  # as `init_state` makes them
     m = state.x - s[i] * v
     c, p = jnp.asarray(table.correct)[i], jnp.asarray(table.predict)[i]
     x = c[0] * state.x + c[1] * state.last + c[2] * m + c[3] * state.m0 + c[4] * state.m1

@@ -12,7 +12,7 @@ from flax import nnx
 from sorajax.config import DiTConfig
 from sorajax.mesh import constrain, param
 from sorajax.models.attention import Attention, rope_table
-from sorajax.models.layers import LayerNorm, Linear, layer_norm
+from sorajax.models.layers import F32, LayerNorm, Linear, layer_norm
 
 
 def patchify(x: jax.Array, patch: tuple[int, int, int]) -> jax.Array:
@@ -66,7 +66,7 @@ class Block(nnx.Module):
 class DiT(nnx.Module):
     """Predicts the velocity of noisy video latents."""
 
-    def __init__(self, config: DiTConfig, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
+    def __init__(self, config: DiTConfig, *, dtype: jnp.dtype = F32, rngs: nnx.Rngs):
         dim, patch = config.dim, config.patch_size
 
         def linear(din: int, dout: int, scale: float = 1.0) -> Linear:

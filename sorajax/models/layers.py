@@ -8,6 +8,8 @@ from flax import nnx
 
 from sorajax.mesh import param
 
+F32 = jnp.dtype(jnp.float32)
+
 
 def matmul(x: jax.Array, w: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """x [..., i] times w [i, o] -> f32 [..., o]: operands in ``dtype``, sums in f32, backward too."""
@@ -54,12 +56,14 @@ class Linear(nnx.Module):
         axes: tuple[str | None, str | None] = ("embed", None),
         bias: bool = True,
         scale: float = 1.0,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: jnp.dtype = F32,
         rngs: nnx.Rngs,
     ):
-        init = jax.nn.initializers.variance_scaling(scale, "fan_avg", "uniform") if scale else jnp.zeros
-        args = (rngs.params(), (din, dout), jnp.float32) if scale else ((din, dout), jnp.float32)
-        self.kernel = param(init(*args), *axes)
+        kernel = jnp.zeros((din, dout))
+        if scale:
+            init = jax.nn.initializers.variance_scaling(scale, "fan_avg", "uniform")
+            kernel = init(rngs.params(), kernel.shape, jnp.float32)
+        self.kernel = param(kernel, *axes)
         self.bias = param(jnp.zeros(dout), axes[1]) if bias else None
         self.dtype = dtype
 

@@ -12,7 +12,7 @@ from flax import nnx
 
 from sorajax.config import TextConfig
 from sorajax.mesh import constrain, param
-from sorajax.models.layers import Linear, RMSNorm
+from sorajax.models.layers import F32, Linear, RMSNorm
 
 
 def relative_buckets(length: int, buckets: int, max_distance: int) -> np.ndarray:
@@ -99,7 +99,7 @@ class Block(nnx.Module):
 class TextEncoder(nnx.Module):
     """Token ids to one state a token. Products take operands of ``dtype``; the rest is f32."""
 
-    def __init__(self, config: TextConfig, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
+    def __init__(self, config: TextConfig, *, dtype: jnp.dtype = F32, rngs: nnx.Rngs):
         # Smaller than T5's 1: what steps of a given rate learn of a word is then far from its random start.
         embedding = jax.random.normal(rngs.params(), (config.vocab_size, config.d_model)) / config.d_model**0.5
         self.embedding = param(embedding, "vocab", "embed")

@@ -12,6 +12,7 @@ from flax import nnx
 
 from sorajax.config import VAEConfig
 from sorajax.errors import ConfigError, InputError
+from sorajax.models.layers import F32
 from sorajax.models.vae_blocks import (
     Conv,
     DownBlock,
@@ -94,7 +95,7 @@ class VAE(nnx.Module):
     of the video; ``stream=False`` takes all frames at once, as training wants it. The results are equal.
     """
 
-    def __init__(self, config: VAEConfig, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
+    def __init__(self, config: VAEConfig, *, dtype: jnp.dtype = F32, rngs: nnx.Rngs):
         _check_config(config)
         channels = 3 * (config.patch_size or 1) ** 2
         self.config = config

@@ -109,7 +109,8 @@ def init_state(objective: Objective, optimizer: optax.GradientTransformation, se
     def make() -> TrainState:
         model = objective.init(nnx.Rngs(seed))
         ema = jax.tree.map(jnp.copy, model)
-        return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(model))
+        params: Any = model  # a module is a pytree of its parameters
+        return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(params))
 
     with jax.set_mesh(mesh):
         return jax.jit(make, out_shardings=shardings(jax.eval_shape(make), mesh))()
