@@ -19,3 +19,7 @@ class KeyFileError(ProvenanceError, ValueError):
 
 class SigningError(ProvenanceError, RuntimeError):
     """A file that could not be signed, or whose fresh signature did not verify."""
+
+
+class MarkingError(ProvenanceError, RuntimeError):
+    """A video that could not be watermarked, or whose fresh watermark cannot be read back."""

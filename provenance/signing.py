@@ -1,15 +1,14 @@
 """Sign a video file. The signed file is verified before it appears, and appears whole or not at all."""
 
-import errno
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provenance import video
+from provenance import outputs, video
 from provenance.errors import InputError, MediaError, SigningError
 from provenance.keys import Signer, default_signer, trust_anchors
+from provenance.outputs import publish as _publish
 from provenance.report import Report
 from provenance.verification import verify
 
@@ -51,20 +50,14 @@ def sign(
     src, dst = Path(src), Path(dst)
     _check_paths(src, dst, overwrite)
     signer = signer or default_signer()
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{dst.stem[:60]}.", suffix=".part.mp4", dir=dst.parent)
-        os.close(handle)
-        part = Path(temporary)
-        _write_signed(src, part, facts, title if title is not None else src.name, signer)
-        report = verify(part)
-        _check_signed(report, facts)
-        _publish(part, dst, overwrite)
+        with outputs.hidden(dst) as part:
+            _write_signed(src, part, facts, title if title is not None else src.name, signer)
+            report = verify(part)
+            _check_signed(report, facts)
+            _publish(part, dst, overwrite)
     except OSError as error:
-        raise _cannot_write(dst, error) from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        raise outputs.cannot_write(dst, error, SigningError) from None
     return Report(
         path=str(dst),
         status=report.status,
@@ -78,16 +71,7 @@ def _check_paths(src: Path, dst: Path, overwrite: bool) -> None:
     """Everything that can be said before any work is done."""
     if dst.suffix.lower() != ".mp4":
         raise InputError(f"the destination {dst} must end in .mp4")
-    try:
-        is_folder, has_folder, exists = dst.is_dir(), dst.parent.is_dir(), dst.exists()
-    except OSError as error:  # a name too long, a folder that may not be entered: up to Python 3.13 these raise
-        raise InputError(f"cannot write there: {error.strerror or error}; choose another place than {dst}") from None
-    if is_folder:
-        raise InputError(f"the destination {dst} is a directory; name a file in it")
-    if not has_folder:
-        raise InputError(f"the folder {dst.parent} does not exist; make it first")
-    if exists and not overwrite:
-        raise InputError(f"{dst} exists already; choose another name or allow overwriting")
+    outputs.check(dst, overwrite=overwrite)
     try:
         info = video.probe(src)
     except MediaError as error:
@@ -156,41 +140,3 @@ def _check_signed(report: Report, facts: "Facts | None") -> None:
             f"the watermark {facts.payload.hex()} cannot be read back from the encoded pictures, so the file was not "
             "kept; encode at a higher quality, or embed the watermark before saving"
         )
-
-
-def _publish(part: Path, dst: Path, overwrite: bool) -> None:
-    if overwrite:
-        os.chmod(part, _default_mode())
-        os.replace(part, dst)
-    else:
-        os.chmod(part, _default_mode())
-        try:
-            os.link(part, dst)  # unlike a rename, fails if somebody else made it meanwhile
-        except FileExistsError:
-            raise InputError(f"{dst} exists already; choose another name or allow overwriting") from None
-        except OSError:  # a file system without hard links
-            if dst.exists():
-                raise InputError(f"{dst} exists already; choose another name or allow overwriting") from None
-            os.replace(part, dst)
-    if os.name == "posix":
-        try:
-            folder = os.open(dst.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError:
-            pass  # a folder that may not be read, or a file system that cannot; the file itself is on disk
-
-
-def _default_mode() -> int:
-    """What open() would have given the file: mkstemp makes it private."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _cannot_write(dst: Path, error: OSError) -> SigningError | InputError:
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return InputError(f"cannot write {dst}: {error.strerror}; choose a folder that can be written")
-    return SigningError(f"cannot write {dst}: {error.strerror or error}; nothing was left there")

@@ -1,0 +1,89 @@
+"""Files that appear whole or not at all: written beside their destination under a hidden name, then moved."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from provenance.errors import InputError, ProvenanceError
+
+
+def check(dst: Path, *, overwrite: bool) -> None:
+    """Everything that can be said of a destination before any work is done.
+
+    Raises:
+        InputError: a directory, no such folder, a folder or name that cannot be used, or there already.
+    """
+    try:
+        is_folder, has_folder, exists = dst.is_dir(), dst.parent.is_dir(), dst.exists()
+    except OSError as error:  # a name too long, a folder that may not be entered: up to Python 3.13 these raise
+        raise InputError(f"cannot write there: {error.strerror or error}; choose another place than {dst}") from None
+    if is_folder:
+        raise InputError(f"the destination {dst} is a directory; name a file in it")
+    if not has_folder:
+        raise InputError(f"the folder {dst.parent} does not exist; make it first")
+    if exists and not overwrite:
+        raise InputError(f"{dst} exists already; choose another name or allow overwriting")
+
+
+@contextmanager
+def hidden(dst: Path) -> Iterator[Path]:
+    """An empty file beside ``dst`` with the same suffix, gone afterwards unless it was moved."""
+    handle, name = tempfile.mkstemp(prefix=f".{dst.stem[:60]}.", suffix=f".part{dst.suffix.lower()}", dir=dst.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have the file on disk before its name is."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def publish(part: Path, dst: Path, overwrite: bool) -> None:
+    """Move a finished file to its place.
+
+    Raises:
+        InputError: ``dst`` exists meanwhile.
+    """
+    if overwrite:
+        os.chmod(part, _default_mode())
+        os.replace(part, dst)
+    else:
+        os.chmod(part, _default_mode())
+        try:
+            os.link(part, dst)  # unlike a rename, fails if somebody else made it meanwhile
+        except FileExistsError:
+            raise InputError(f"{dst} exists already; choose another name or allow overwriting") from None
+        except OSError:  # a file system without hard links
+            if dst.exists():
+                raise InputError(f"{dst} exists already; choose another name or allow overwriting") from None
+            os.replace(part, dst)
+    if os.name == "posix":
+        try:
+            folder = os.open(dst.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            pass  # a folder that may not be read, or a file system that cannot; the file itself is on disk
+
+
+def _default_mode() -> int:
+    """What open() would have given the file: mkstemp makes it private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def cannot_write(dst: Path, error: OSError, otherwise: type[ProvenanceError]) -> ProvenanceError:
+    """The system's refusal in one line: the user's to mend if it is about permission, else ``otherwise``."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return InputError(f"cannot write {dst}: {error.strerror}; choose a folder that can be written")
+    return otherwise(f"cannot write {dst}: {error.strerror or error}; nothing was left there")
