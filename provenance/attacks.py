@@ -92,6 +92,7 @@ def encoded(codec: str, crf: int) -> Transform:
         file = io.BytesIO()
         with _quiet(), av.open(file, "w", format="mp4") as container:
             stream = container.add_stream(name, rate=rate, options={**options, "crf": str(crf)})
+            assert isinstance(stream, av.VideoStream)
             stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
             stream.time_base = 1 / rate
             context = stream.codec_context
@@ -110,7 +111,8 @@ def encoded(codec: str, crf: int) -> Transform:
             container.mux(stream.encode(None))
         file.seek(0)
         with av.open(file, "r") as container:
-            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+            decoded = [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+        return np.stack(decoded)
 
     return transform
 
