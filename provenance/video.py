@@ -6,6 +6,7 @@ playlist and fetch what it names.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,11 +16,13 @@ from provenance.errors import MediaError
 if TYPE_CHECKING:
     import numpy as np
     from av.container import InputContainer
+    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
 MAX_PIXELS = 64_000_000
 """A frame larger than this is refused: a small file can claim any size."""
 
+_COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"styp", b"pnot"}
 
@@ -123,7 +126,7 @@ def probe(path: str | os.PathLike) -> VideoInfo:
     """
     container = sniff(path)
     with Path(path).open("rb") as file, _open(file, container) as media:
-        stream = media.streams.video[0]
+        stream = main_stream(media)
         duration = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
         if duration is None and media.duration:
             duration = media.duration / 1e6
@@ -150,7 +153,7 @@ def read_frames(path: str | os.PathLike, *, step: int = 1) -> "Iterator[NDArray[
     container = sniff(path)
     with Path(path).open("rb") as file, _open(file, container) as media:
         try:
-            for i, frame in enumerate(media.decode(media.streams.video[0])):
+            for i, frame in enumerate(media.decode(main_stream(media))):
                 _check_size(frame.width, frame.height)
                 if i % step == 0:
                     yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
@@ -172,11 +175,35 @@ def count_frames(path: str | os.PathLike) -> int:
     container, count = sniff(path), 0
     with Path(path).open("rb") as file, _open(file, container) as media:
         try:
-            for packet in media.demux(media.streams.video[0]):
+            for packet in media.demux(main_stream(media)):
                 count += packet.size > 0
         except (av.error.FFmpegError, ValueError, MemoryError):
             pass  # decoding meets it too, and says what it is
     return count
+
+
+@contextmanager
+def opened(path: str | os.PathLike) -> "Iterator[InputContainer]":
+    """The file, opened for going through all its streams.
+
+    Raises:
+        MediaError: as ``probe``.
+    """
+    container = sniff(path)
+    with Path(path).open("rb") as file, _open(file, container) as media:
+        yield media
+
+
+def main_stream(media: "InputContainer") -> "VideoStream":
+    """The first stream of moving pictures; a cover is none.
+
+    Raises:
+        MediaError: there is none.
+    """
+    for stream in media.streams.video:
+        if not int(stream.disposition) & _COVER:
+            return stream
+    raise MediaError("has no video stream; give a file with pictures")
 
 
 def _open(file: BinaryIO, container: str) -> "InputContainer":
@@ -188,9 +215,7 @@ def _open(file: BinaryIO, container: str) -> "InputContainer":
     except (av.error.FFmpegError, ValueError, MemoryError) as error:
         raise MediaError(f"damaged: not {container} inside ({_reason(error)}); fetch it again") from None
     try:
-        if not media.streams.video:
-            raise MediaError("has no video stream; give a file with pictures")
-        context = media.streams.video[0].codec_context
+        context = main_stream(media).codec_context
         if context is None:
             raise MediaError("its video is in a format that cannot be decoded here")
         _check_size(context.width, context.height)

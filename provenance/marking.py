@@ -1,0 +1,318 @@
+"""The watermark in any video file: sound, subtitles, tags, chapters, timing and colours stay as they are.
+
+Every picture is decoded, the watermark's change to its 8-bit RGB view is added to the stored planes at their own depth
+(``provenance.planes``), and the result is encoded anew at high quality: H.264, or H.265 for more than 8 bits; VP9, or
+AV1 for more than 8 bits, in WebM. Of the rest:
+
+- sound, subtitles, covers and fonts are copied bit for bit, with their times, languages and titles; streams of other
+  data (GPS tracks, time codes) are left out, which ``Marked.notes`` says;
+- the pictures' times are kept: exactly, or in Matroska and WebM to the millisecond that these store;
+- phone video is marked as stored, and its rotation kept as one (with PyAV 17.1 or newer);
+- pictures with an odd width or height, which H.264 and H.265 cannot store as 4:2:0, are stored as 4:4:4: no pixel is
+  lost, but some players cannot show it. WebM keeps them as 4:2:0;
+- matrix, primaries, transfer (PQ, HLG), range, pixel shape and static HDR values are kept; Dolby Vision and HDR10+ are
+  not, which ``Marked.notes`` says;
+- RGB pictures become BT.709 4:4:4; pictures with transparency are refused.
+"""
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provenance import outputs, recoding, video, watermark
+from provenance.errors import InputError, MarkingError, MediaError
+from provenance.planes import Planes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+    from provenance.watermark import Detection
+
+MOST_FRAMES = 300
+"""A longer video is searched in this many pictures, evenly spread: more hardly help."""
+FAST_FRAMES = 48
+"""How many pictures, from the first on, a fast search looks at."""
+
+_FEW, _SMALL, _DARK, _FLAT = 24, 256, 24.0, 4.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marked:
+    """What ``mark_file`` wrote."""
+
+    path: str
+    payload: bytes
+    frames: int
+    width: int
+    height: int
+    codec: str
+    """The encoder: libx264, libx265, libvpx-vp9 or libsvtav1."""
+    pixel_format: str
+    p_value: float
+    """Of the watermark as read back from the file."""
+    notes: tuple[str, ...] = ()
+    """What could not be kept."""
+
+
+def mark_file(
+    src: str | os.PathLike,
+    dst: str | os.PathLike,
+    payload: bytes,
+    *,
+    key: bytes | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    again: bool = False,
+    drop_credentials: bool = False,
+) -> Marked:
+    """Write a watermarked copy of a video. It is read back before it appears, and appears whole or not at all.
+
+    Args:
+        src: MP4, MOV, MKV, WebM or AVI.
+        dst: the new file, ending in .mp4, .m4v, .mov, .mkv or .webm.
+        payload: 8 bytes.
+        key: a private key; None is the public one, so that anyone can read the payload.
+        overwrite: replace ``dst`` if it exists.
+        progress: called with (pictures done, pictures in all) after each; the latter is 0 where not known.
+        again: mark a file that carries a watermark already.
+        drop_credentials: leave out C2PA credentials, which hold for the pictures of ``src`` only.
+
+    Raises:
+        InputError: a payload, key or path that cannot be used, pictures too small, or a stream that ``dst`` cannot
+            hold; credentials or a watermark in ``src``, without the word that allows it.
+        MediaError: ``src`` is not readable video.
+        MarkingError: encoding failed, or the watermark cannot be read back. Nothing is left at ``dst``.
+    """
+    src, dst = Path(src), Path(dst)
+    container = _check(src, dst, payload, key, overwrite, drop_credentials)
+    if not again:
+        _check_unmarked(src, key)
+    try:
+        with outputs.hidden(dst) as part:
+            writer = _Writer(bytes(payload), key, progress)
+            marked = writer.write(src, dst, part, container)
+            marked = _read_back(marked, writer, part, key)
+            outputs.sync(part)
+            outputs.publish(part, dst, overwrite)
+    except MarkingError as error:
+        raise MarkingError(f"{src}: {error}") from None
+    except OSError as error:
+        raise outputs.cannot_write(dst, error, MarkingError) from None
+    return marked
+
+
+def detect_file(path: str | os.PathLike, *, key: bytes | None = None, fast: bool = False) -> "Detection":
+    """Look for a watermark in a video file: in up to 300 pictures, evenly spread; if ``fast`` in the first 48.
+
+    Raises:
+        MediaError: the file cannot be read or its pictures cannot be decoded.
+    """
+    detector = watermark.Detector(key)
+    _search(path, [detector], fast)
+    return detector.result()
+
+
+def _search(path: str | os.PathLike, detectors: "Sequence[watermark.Detector]", fast: bool) -> None:
+    most = FAST_FRAMES if fast else MOST_FRAMES
+    step = 1 if fast else max(1, math.ceil(video.count_frames(path) / most))
+    seen = 0
+    for frame in video.read_frames(path, step=step):
+        if seen == most:  # a packet may hold more than one frame
+            break
+        for detector in detectors:
+            detector.add(frame)
+        seen += 1
+    if not seen:
+        raise MediaError("it holds no frame that can be decoded")
+
+
+def _check(src: Path, dst: Path, payload: bytes, key: bytes | None, overwrite: bool, drop_credentials: bool) -> str:
+    """Everything that can be said before any work is done; the new file's container."""
+    if len(payload) != watermark.PAYLOAD_BYTES:
+        raise InputError(f"a watermark payload is {watermark.PAYLOAD_BYTES} bytes, not {len(payload)}")
+    if key is not None and not key:
+        raise InputError("the watermark key is empty; give at least a byte, better 16 random ones")
+    container = recoding.check_suffix(dst)
+    try:
+        info = video.probe(src)
+        signed = info.container in ("mp4", "mov") and video.has_manifest_box(src)
+    except MediaError as error:
+        raise MediaError(f"{src}: {error}") from None
+    if dst.exists() and os.path.samefile(src, dst):
+        raise InputError(f"the destination {dst} is the source itself; choose another name")
+    outputs.check(dst, overwrite=overwrite)
+    if min(info.width, info.height) < watermark.MIN_SIZE:
+        raise InputError(
+            f"{src}: pictures of {info.width}x{info.height} are too small for a watermark; the smallest that work are "
+            f"{watermark.MIN_SIZE}x{watermark.MIN_SIZE}"
+        )
+    if signed and not drop_credentials:
+        raise InputError(
+            f"{src} carries credentials (C2PA), which hold for exactly these pictures: a watermark would break them. "
+            "Mark the file it was made from, or leave them out (--drop-credentials) and sign the result anew "
+            "(provenance sign)"
+        )
+    return container
+
+
+def _check_unmarked(src: Path, key: bytes | None) -> None:
+    """Two watermarks disturb each other."""
+    keys = dict.fromkeys([key, None])
+    detectors = [watermark.Detector(each) for each in keys]
+    try:
+        _search(src, detectors, fast=True)
+    except MediaError as error:
+        raise MediaError(f"{src}: {error}") from None
+    for detector in detectors:
+        found = detector.result()
+        if found.payload is not None:
+            raise InputError(
+                f"{src} carries the watermark {found.payload.hex()} already, and two disturb each other; mark the "
+                "unmarked original, or mark it all the same (--again)"
+            )
+
+
+class _Writer:
+    """Decodes, marks and encodes one file; keeps what is needed to say why a watermark cannot be read."""
+
+    def __init__(self, payload: bytes, key: bytes | None, progress: Progress | None):
+        self._payload, self._key, self._progress = payload, key, progress
+        self.done, self.light, self.spread = 0, 0.0, 0.0
+        self._waiting: deque[tuple[VideoFrame, NDArray[np.uint8]]] = deque()
+        self._copied: deque[Packet] = deque()
+        self._last: int | None = None
+
+    def write(self, src: Path, dst: Path, part: Path, container: str) -> Marked:
+        """The whole file at ``part``.
+
+        Raises:
+            InputError, MediaError, MarkingError: see ``mark_file``.
+        """
+        try:
+            total = video.count_frames(src)
+            first = _first_frame(src)
+            with video.opened(src) as source:
+                main = video.main_stream(source)
+                main.thread_type = "AUTO"
+                with recoding.open_output(part, container, source, main) as out:
+                    made = recoding.recoder(out, container, source, main, first)
+                    recoding.encoding(lambda: self._encode(made, source, main, total))
+        except InputError as error:
+            raise InputError(f"{src}: {error}") from None
+        except MediaError as error:
+            raise MediaError(f"{src}: {error}") from None
+        return Marked(
+            path=str(dst),
+            payload=self._payload,
+            frames=self.done,
+            width=first.width,
+            height=first.height,
+            codec=made.codec,
+            pixel_format=made.pixel_format,
+            p_value=1.0,
+            notes=tuple(made.notes),
+        )
+
+    def _encode(self, made: recoding.Recoder, source: "InputContainer", main: "VideoStream", total: int) -> None:
+        stored = Planes(made.pixel_format)
+        # The watermark may ask for pictures ahead, and from a thread of its own: only this loop writes.
+        for changed in watermark.mark(self._views(stored, source, main, list(made.copies)), self._payload, self._key):
+            frame, view = self._waiting.popleft()
+            frame = stored.add(frame, view, changed)
+            frame.pict_type = 0  # or the encoder repeats the old one's choices
+            made.out.mux(made.video.encode(frame))
+            self._mux_copied(made)
+            self.done += 1
+            if self._progress is not None:
+                self._progress(self.done, max(total, self.done) if total else 0)
+        made.out.mux(made.video.encode(None))
+        self._mux_copied(made)
+
+    def _mux_copied(self, made: recoding.Recoder) -> None:
+        while self._copied:
+            packet = self._copied.popleft()
+            packet.stream = made.copies[packet.stream_index]
+            made.out.mux(packet)
+
+    def _views(
+        self, stored: Planes, source: "InputContainer", main: "VideoStream", copied: list[int]
+    ) -> "Iterator[NDArray[np.uint8]]":
+        size: tuple[int, int] | None = None
+        for packet in source.demux(main, *(source.streams[index] for index in copied)):
+            if packet.stream_index != main.index:
+                if packet.size:
+                    self._copied.append(packet)
+                continue
+            for frame in _decoded(packet):
+                size = size or (frame.width, frame.height)
+                if (frame.width, frame.height) != size:
+                    raise MediaError(
+                        f"its pictures change from {size[0]}x{size[1]} to {frame.width}x{frame.height}; split it there"
+                    )
+                self._time(frame)
+                view = stored.view(frame)
+                some = view[::16, ::16].mean(axis=-1)
+                self.light += float(some.mean())
+                self.spread += float(some.std())
+                self._waiting.append((frame, view))
+                yield view
+
+    def _time(self, frame: "VideoFrame") -> None:
+        """Encoders want times that grow; a file that lacks some counts on from the last."""
+        if frame.pts is None:
+            frame.pts = frame.dts
+        if frame.pts is None or (self._last is not None and frame.pts <= self._last):
+            frame.pts = 0 if self._last is None else self._last + 1
+        self._last = frame.pts
+
+    def why(self, size: int) -> str:
+        """The likeliest reason for a watermark that cannot be read."""
+        n = max(1, self.done)
+        if self.light / n < _DARK:
+            return f"the pictures are too dark (mean {self.light / n:.0f} of 255) to carry it"
+        if self.done < _FEW:
+            return f"the video is too short ({self.done} pictures; {_FEW} or more are better)"
+        if size < _SMALL:
+            return f"the pictures are too small ({size} pixels at the shorter side; {_SMALL} or more are better)"
+        if self.spread / n < _FLAT:
+            return "the pictures are too flat to carry it"
+        return "the pictures do not carry it through encoding"
+
+
+def _first_frame(src: Path) -> "VideoFrame":
+    with video.opened(src) as media:
+        for packet in media.demux(video.main_stream(media)):
+            for frame in _decoded(packet):
+                return frame
+    raise MediaError("it holds no frame that can be decoded")
+
+
+def _decoded(packet: "Packet") -> "list[VideoFrame]":
+    import av.error
+
+    try:
+        return packet.decode()
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        raise MediaError(f"its video cannot be decoded: {str(error).splitlines()[0]}") from None
+
+
+def _read_back(marked: Marked, writer: _Writer, part: Path, key: bytes | None) -> Marked:
+    try:
+        found = detect_file(part, key=key)
+    except MediaError as error:
+        raise MarkingError(f"the new file cannot be read: {error}; it was not kept") from None
+    if found.payload != marked.payload:
+        why = writer.why(min(marked.width, marked.height))
+        raise MarkingError(f"the watermark cannot be read back from the new file, so it was not kept: {why}")
+    return replace(marked, p_value=found.p_value)
