@@ -1,4 +1,4 @@
-"""The ``provenance`` command: verify, sign, keys.
+"""The ``provenance`` command: verify, sign, keys, watermark.
 
 Results go to stdout, errors to stderr as one line. Exit codes: ``provenance.report``; wrong usage is 2.
 """
@@ -62,8 +62,9 @@ def _drop_output() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from provenance import __version__
+    from provenance.cli_watermark import add_commands
 
-    parser = _Parser(prog="provenance", description="Where does a video come from? Verify, sign, manage keys.")
+    parser = _Parser(prog="provenance", description="Where does a video come from? Verify, sign, mark.")
     parser.add_argument("--version", action="version", version=f"provenance {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -102,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         help="show it (making it if need be), its folder, or its root certificate for others to trust",
     )
     command.set_defaults(run=_keys)
+
+    add_commands(commands)
     return parser
 
 

@@ -28,7 +28,7 @@ _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _INTERLACED = (1 << 18) | (1 << 29)  # AV_CODEC_FLAG_INTERLACED_DCT and _ME
 # Qualities at which the encoder's own error is well below the watermark's, in each codec's own units.
 _ENCODERS: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "17", "preset": "medium"},
+    "libx264": {"crf": "17", "preset": "fast"},
     "libx265": {"crf": "17", "preset": "fast"},
     "libvpx-vp9": {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"},
     "libsvtav1": {"crf": "18", "preset": "6"},
