@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -23,6 +24,8 @@ Transform = Callable[[Frames, float], Frames]
 
 _BT709 = 1  # ITU-T H.273: primaries, transfer and matrix share the number
 _THREADS = 2  # fixed, as x264 decides differently for another number
+# Threads of swscale were seen to write over each other's lines at some widths; PyAV 16 does not have the choice.
+_ALONE: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _ENCODERS = {
     "h264": ("libx264", {"preset": "medium"}),
@@ -71,13 +74,16 @@ def encoded(codec: str, crf: int) -> Transform:
                     dst_colorspace=Colorspace.ITU709,
                     dst_color_range=ColorRange.MPEG,
                     interpolation=Interpolation.BICUBIC,
+                    **_ALONE,
                 )
                 picture.pts, picture.time_base = index, 1 / rate
                 container.mux(stream.encode(picture))
             container.mux(stream.encode(None))
         file.seek(0)
         with av.open(file, "r") as container:
-            decoded = [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+            decoded = [
+                np.asarray(frame.to_ndarray(format="rgb24", **_ALONE), np.uint8) for frame in container.decode(0)
+            ]
         return np.stack(decoded)
 
     return transform
