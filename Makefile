@@ -2,15 +2,20 @@
 # make test   everything the tests need, then the tests
 # make check  ruff, pyright, import-linter, tests
 # make lint   the first three alone
+# make bench-watermark   what the watermark survives, beside others: hours, but it can be stopped and continued
 #
 # PYTHON=python3.12 make test   picks the interpreter; VENV=dir the environment's folder.
 
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 PROMPT ?= a dog runs to the left on a beach at sunset
 SEED ?= 7
 CLIP ?= demo/clip.mp4
 TESTS ?= tests
+JOBS ?= 2
+WINDOWS ?= 100000
+BENCH ?= runs/watermark-bench
 
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -20,7 +25,7 @@ TEST := $(VENV)/.test-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint clean
+.PHONY: demo test check lint bench-watermark clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)
@@ -40,8 +45,25 @@ lint: $(DEV)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+# The other watermarks bring OpenCV and more, so they get an environment of their own.
+bench-watermark: $(RUN) $(PEERS)/.ready
+	@mkdir -p $(BENCH)
+	PYTHONPATH=. $(BIN)/python benchmarks/watermark.py --small --saved 24 --false-alarms $(WINDOWS) --jobs $(JOBS) \
+		--peers-python $(PEERS)/bin/python --json $(BENCH)/results.jsonl --plot $(BENCH)/watermark.png \
+		> $(BENCH)/tables.part
+	@mv $(BENCH)/tables.part $(BENCH)/tables.md && cat $(BENCH)/tables.md
+
+# --no-deps: invisible-watermark asks for PyTorch, which is not needed here. Without these packages peers are left out.
+$(PEERS)/.ready:
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@{ $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		invisible-watermark==0.2.0 blind-watermark==0.4.4 && \
+		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		numpy opencv-python-headless PyWavelets onnxruntime 2> $(PEERS)/pip.log && touch $@; } || \
+		echo "The other watermarks cannot be installed here; they are left out" >&2
+
 clean:
-	rm -rf $(VENV) build dist demo
+	rm -rf $(VENV) $(PEERS) build dist demo
 
 $(RUN): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
