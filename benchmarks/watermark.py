@@ -69,7 +69,7 @@ def main() -> None:
             everything = {**clips.load(arguments.folder, "large"), **clips.load(arguments.folder, "small")}
             _false_alarms(pool, arguments.false_alarms, everything, results)
     rows = [r for r in measure.records(results) if r.get("code") == codes.get(r.get("method", ""))]
-    for names, of in found.items():
+    for names, of in ((names, of) for names, of in found.items() if of):
         print(report.clip_table(names, {name: facts for name, (_, _, facts) in of.items()}))
         chosen = [r for r in rows if r["clip"] in of]
         print(report.quality_table(chosen, methods))
