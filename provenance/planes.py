@@ -11,7 +11,7 @@ given d + 85 as a picture and its answer for 85 is taken off (85 because 219 / 2
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ZERO = 85
 _MPEG, _JPEG = 1, 2  # AVColorRange: limited and full
 # Threads of swscale write over the ends of each other's lines at some widths; PyAV 16 does not have the choice.
-_ALONE = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+_ALONE: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 RGB_BECOMES = 1
 """The matrix that RGB pictures are stored with, as limited range: BT.709's number in ITU-T H.273."""
 FORMATS = frozenset(

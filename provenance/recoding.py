@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance import planes
+from provenance import planes, video
 from provenance.errors import InputError, MarkingError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "
 
 _ISO = ("mp4", "mov")
 _FULL = 2  # AVColorRange
-_COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _INTERLACED = (1 << 18) | (1 << 29)  # AV_CODEC_FLAG_INTERLACED_DCT and _ME
 # Qualities at which the encoder's own error is well below the watermark's, in each codec's own units.
 _ENCODERS: dict[str, dict[str, str]] = {
@@ -100,7 +99,7 @@ def recoder(
             f"its pictures are partly transparent ({first.format.name}), which would be lost; flatten them first"
         )
     made: Recoder | None = None
-    pairs: list[tuple[Stream, Stream]] = []
+    pairs: list[tuple[Stream, Any]] = []
     notes: list[str] = []
     chapters = len(source.chapters()) > 0
     for stream in source.streams:
@@ -108,7 +107,7 @@ def recoder(
             made = _add_video(out, container, main, first)
         elif stream.type in ("audio", "subtitle", "video"):
             pairs.append((stream, _add_copy(out, container, stream)))
-            if stream.type == "video" and not int(stream.disposition) & _COVER:
+            if stream.type == "video" and not video.is_cover(stream):
                 notes.append(f"a second video stream (number {stream.index}) was copied without a watermark")
         elif stream.type == "attachment" and container == "matroska":
             out.add_stream_from_template(stream)
@@ -119,10 +118,24 @@ def recoder(
     assert made is not None
     for old, new in pairs:
         new.metadata.update(_tags(old.metadata))
-        new.disposition = old.disposition
+        new.disposition = video.disposition(old)
         made.copies[old.index] = new
     made.notes += notes
+    _begin(out, container, [stream.codec_context.name for stream, _ in pairs if stream.codec_context])
     return made
+
+
+def _begin(out: "OutputContainer", container: str, copied: list[str]) -> None:
+    """Write the header, which some muxers refuse although they know every codec in it."""
+    import av.error
+
+    try:
+        out.start_encoding()
+    except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError) as error:
+        raise InputError(
+            f"its streams ({', '.join(copied) or 'pictures only'}) cannot be kept in {container} ({error.strerror}); "
+            "choose a name that ends like the source's, or in .mkv"
+        ) from None
 
 
 def _tags(metadata: dict[str, str]) -> dict[str, str]:
@@ -167,14 +180,15 @@ def _codec(container: str, first: "VideoFrame") -> tuple[str, str]:
 
 def _add_video(out: "OutputContainer", container: str, main: "VideoStream", first: "VideoFrame") -> Recoder:
     codec, name = _codec(container, first)
-    rate = main.average_rate or main.guessed_rate or 25
+    average = main.average_rate or main.guessed_rate
+    rate = Fraction(average.numerator, average.denominator) if average else Fraction(25)
     stream: Any = out.add_stream(
-        codec, rate=Fraction(rate.numerator, rate.denominator), options=dict(_ENCODERS[codec]), width=first.width,
+        codec, rate=rate, options=dict(_ENCODERS[codec]), width=first.width,
         height=first.height,
     )  # fmt: skip
     context = stream.codec_context
     stream.pix_fmt = name
-    base = Fraction(main.time_base.numerator, main.time_base.denominator) if main.time_base else 1 / Fraction(rate)
+    base = Fraction(main.time_base.numerator, main.time_base.denominator) if main.time_base else 1 / rate
     stream.time_base = context.time_base = base
     if shape := main.codec_context.sample_aspect_ratio:
         context.sample_aspect_ratio = Fraction(shape.numerator, shape.denominator)
@@ -201,7 +215,7 @@ def _add_video(out: "OutputContainer", container: str, main: "VideoStream", firs
             raise InputError("its pictures are shown turned, which this PyAV cannot write; install av 17.1 or newer")
         stream.set_display_matrix(struct.unpack("9i", matrix[:36]))
     stream.metadata.update(_tags(main.metadata))
-    stream.disposition = main.disposition
+    stream.disposition = video.disposition(main)
     lost = [said for kind, said in _LOST.items() if kind in side]
     made.notes += [f"{said} cannot be kept and were left out" for said in lost]
     return made

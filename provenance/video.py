@@ -16,6 +16,7 @@ from provenance.errors import MediaError
 if TYPE_CHECKING:
     import numpy as np
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
@@ -201,9 +202,19 @@ def main_stream(media: "InputContainer") -> "VideoStream":
         MediaError: there is none.
     """
     for stream in media.streams.video:
-        if not int(stream.disposition) & _COVER:
+        if not is_cover(stream):
             return stream
     raise MediaError("has no video stream; give a file with pictures")
+
+
+def is_cover(stream: "Stream") -> bool:
+    """Whether a stream is a still picture that stands for the file."""
+    return bool(disposition(stream) & _COVER)
+
+
+def disposition(stream: "Stream") -> int:
+    """FFmpeg's AV_DISPOSITION bits, which are no number in PyAV 16."""
+    return int(getattr(stream.disposition, "value", stream.disposition))
 
 
 def _open(file: BinaryIO, container: str) -> "InputContainer":
