@@ -20,6 +20,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ MOST_FRAMES = 300
 FAST_FRAMES = 48
 """How many pictures, from the first on, a fast search looks at."""
 
+_BEGINNING = 4
 _FEW, _SMALL, _DARK, _FLAT = 24, 256, 24.0, 4.0
 
 Progress = Callable[[int, int], None]
@@ -201,12 +203,12 @@ class _Writer:
         """
         try:
             total = video.count_frames(src)
-            first = _first_frame(src)
+            first, side = _beginning(src)
             with video.opened(src) as source:
                 main = video.main_stream(source)
                 main.thread_type = "AUTO"
                 with recoding.open_output(part, container, source, main) as out:
-                    made = recoding.recoder(out, container, source, main, first)
+                    made = recoding.recoder(out, container, source, main, first, side)
                     recoding.encoding(lambda: self._encode(made, source, main, total))
         except InputError as error:
             raise InputError(f"{src}: {error}") from None
@@ -290,12 +292,18 @@ class _Writer:
         return "the pictures do not carry it through encoding"
 
 
-def _first_frame(src: Path) -> "VideoFrame":
+def _beginning(src: Path) -> "tuple[VideoFrame, dict[str, bytes]]":
+    """The first picture, and the side data of the first few: some decoders give light levels from the second on."""
+    first: VideoFrame | None = None
+    side: dict[str, bytes] = {}
     with video.opened(src) as media:
-        for packet in media.demux(video.main_stream(media)):
-            for frame in _decoded(packet):
-                return frame
-    raise MediaError("it holds no frame that can be decoded")
+        frames = (frame for packet in media.demux(video.main_stream(media)) for frame in _decoded(packet))
+        for frame in islice(frames, _BEGINNING):
+            first = first or frame
+            side = recoding.side_data(frame) | side
+    if first is None:
+        raise MediaError("it holds no frame that can be decoded")
+    return first, side
 
 
 def _decoded(packet: "Packet") -> "list[VideoFrame]":

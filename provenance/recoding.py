@@ -79,7 +79,12 @@ def open_output(part: Path, container: str, source: "InputContainer", main: "Vid
 
 
 def recoder(
-    out: "OutputContainer", container: str, source: "InputContainer", main: "VideoStream", first: "VideoFrame"
+    out: "OutputContainer",
+    container: str,
+    source: "InputContainer",
+    main: "VideoStream",
+    first: "VideoFrame",
+    side: dict[str, bytes],
 ) -> Recoder:
     """Streams of the new file, in the order of the old one.
 
@@ -89,6 +94,7 @@ def recoder(
         source: the old file.
         main: its stream of moving pictures.
         first: the first picture of that: it has what the stream's header does not say.
+        side: what comes with the first pictures, from ``side_data``.
 
     Raises:
         InputError: a stream that ``container`` cannot hold, pictures with transparency, or a rotation that this
@@ -104,7 +110,7 @@ def recoder(
     chapters = len(source.chapters()) > 0
     for stream in source.streams:
         if stream.index == main.index:
-            made = _add_video(out, container, main, first)
+            made = _add_video(out, container, main, first, side)
         elif stream.type in ("audio", "subtitle", "video"):
             pairs.append((stream, _add_copy(out, container, stream)))
             if stream.type == "video" and not video.is_cover(stream):
@@ -178,7 +184,9 @@ def _codec(container: str, first: "VideoFrame") -> tuple[str, str]:
     return ("libx265" if deep else "libx264"), name
 
 
-def _add_video(out: "OutputContainer", container: str, main: "VideoStream", first: "VideoFrame") -> Recoder:
+def _add_video(
+    out: "OutputContainer", container: str, main: "VideoStream", first: "VideoFrame", side: dict[str, bytes]
+) -> Recoder:
     codec, name = _codec(container, first)
     average = main.average_rate or main.guessed_rate
     rate = Fraction(average.numerator, average.denominator) if average else Fraction(25)
@@ -203,7 +211,6 @@ def _add_video(out: "OutputContainer", container: str, main: "VideoStream", firs
     if hasattr(context, "chroma_sample_location") and "420" in name:
         context.chroma_sample_location = int(first.chroma_location)
     made = Recoder(out=out, video=stream, codec=codec, pixel_format=name)
-    side = side_data(first)
     if codec == "libx265":
         context.options["x265-params"] = ":".join(["log-level=none", *_hdr(side)])
         if container in _ISO:
