@@ -84,6 +84,7 @@ def test_bench_tries_attacks_on_your_own_video(film: Path, capsys) -> None:
 
 def test_bench_says_when_a_mark_is_lost(film: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(watermark, "embed", lambda frames, payload, key: frames.copy())
+    monkeypatch.setattr(watermark.Detector, "result", lambda _: watermark.NOTHING)
     assert main(["watermark", "bench", str(film), "--frames", "3", "--attacks", "none", "--json"]) == 0
     head, row = map(json.loads, capsys.readouterr().out.splitlines())
     assert not row["recovered"] and not row["found"] and head["psnr"] == np.inf
