@@ -146,7 +146,7 @@ def _embed(arguments: argparse.Namespace) -> int:
         )
     else:
         size = f"{marked.frames} pictures of {marked.width}x{marked.height}"
-        print(f"{escape(marked.path)}: marked {_shown(payload)}, read back from {size}, p = {marked.p_value:.1e}")
+        print(f"{escape(marked.path)}: marked {_shown(payload)}, read back from {size}, {_p(marked.p_value)}")
         for note in marked.notes:
             print(f"  - {escape(note)}")
     return 0
@@ -184,8 +184,8 @@ def _said(found: "Detection | None", trouble: str | None) -> str:
     if found is None:
         return f"unreadable: {escape(trouble or '')}"
     if found.payload is not None:
-        return f"found {_shown(found.payload)}, p = {found.p_value:.1e}"
-    return f"no watermark found, p = {found.p_value:.2g}"
+        return f"found {_shown(found.payload)}, {_p(found.p_value)}"
+    return f"no watermark found, {_p(found.p_value)}"
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -310,6 +310,11 @@ def _try(
 def _as_text(payload: bytes) -> str | None:
     """A payload of printable ASCII as text."""
     return payload.decode("ascii") if all(32 <= byte < 127 for byte in payload) else None
+
+
+def _p(value: float) -> str:
+    """A p-value for people; 0 is one too small for a number."""
+    return "p < 1e-300" if value < 1e-300 else f"p = {value:.1e}" if value < 0.001 else f"p = {value:.2g}"
 
 
 def _shown(payload: bytes) -> str:

@@ -31,11 +31,11 @@ def test_embed_draws_a_payload_that_detect_finds(film: Path, tmp_path: Path, cap
     target = tmp_path / "marked.mp4"
     assert main(["watermark", "embed", str(film), "-o", str(target)]) == 0
     out, err = capsys.readouterr()
-    said = re.fullmatch(r".*: marked ([0-9a-f]{16}), read back from 16 pictures of 256x256, p = \S+\n", out)
+    said = re.fullmatch(r".*: marked ([0-9a-f]{16}), read back from 16 pictures of 256x256, p [=<] \S+\n", out)
     assert said and err == ""
     payload = said[1]
     assert main(["watermark", "detect", str(target)]) == 0
-    assert capsys.readouterr().out.startswith(f"{target}: found {payload}, p = ")
+    assert capsys.readouterr().out.startswith(f"{target}: found {payload}, p ")
     assert main(["watermark", "embed", str(target), "-o", str(tmp_path / "twice.mp4")]) == 2
     assert f"carries the watermark {payload} already" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["marked.mp4"]
@@ -73,12 +73,12 @@ def test_names_by_strangers_are_escaped(tmp_path: Path, capsys) -> None:
 def test_bench_tries_attacks_on_your_own_video(film: Path, capsys) -> None:
     assert main(["watermark", "bench", str(film), "--frames", "9", "--attacks", "flip_*"]) == 0
     out = capsys.readouterr().out
-    assert "9 pictures of 256x256" in out and "PSNR 4" in out and "recovered after" in out
+    assert "9 pictures of 256x256" in out and " dB, embedding " in out and "recovered after" in out
     rows = [line.split() for line in out.splitlines() if line.startswith("  flip_")]
     assert rows and all(row[1] == "yes" and row[3] == "100%" for row in rows)
     assert main(["watermark", "bench", str(film), "--frames", "9", "--attacks", "flip_*", "--json"]) == 0
     head, *rows = map(json.loads, capsys.readouterr().out.splitlines())
-    assert head["frames"] == 9 and head["psnr"] > 40 and head["size"] == [256, 256]
+    assert head["frames"] == 9 and 38 < head["psnr"] < 60 and head["size"] == [256, 256]
     assert rows and all(row["recovered"] and row["p_value"] < 1e-9 and row["error"] is None for row in rows)
 
 
