@@ -2,19 +2,20 @@
 
     report = provenance.verify("dog.mp4")             # report.status, .exit_code, .manifest, .watermark, .findings
     provenance.sign("edited.mp4", "signed.mp4")       # signs a file as it is
+    provenance.marking.mark_file("a.mov", "b.mov", payload=b"8 bytes!")   # a watermarked copy of a file
     marked = provenance.watermark.embed(frames, payload=b"8 bytes!")
     found = provenance.watermark.detect(marked)       # .found, .payload, .p_value
 
 Everything is imported when first used, so ``import provenance`` costs nothing. Layers, each importing only those below:
-``cli``; ``signing``; ``verification``; ``report`` and ``manifest``; ``watermark``, ``keys`` and ``video``; ``coding``;
-``errors``.
+``cli`` and ``cli_watermark``; ``signing`` and ``marking``; ``verification`` and ``recoding``; ``report`` and
+``manifest``; ``attacks``, ``watermark``, ``keys``, ``video`` and ``planes``; ``outputs``; ``errors``.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from provenance import errors, keys, manifest, report, video, watermark
+    from provenance import errors, keys, manifest, marking, report, video, watermark
     from provenance.keys import Signer, callback_signer, default_signer, load_signer
     from provenance.manifest import Facts
     from provenance.report import Report
@@ -33,6 +34,7 @@ __all__ = [
     "keys",
     "load_signer",
     "manifest",
+    "marking",
     "report",
     "sign",
     "verify",
@@ -51,7 +53,7 @@ _HOMES = {
     "sign": "signing",
     "verify": "verification",
 }
-_MODULES = ("errors", "keys", "manifest", "report", "video", "watermark")
+_MODULES = ("errors", "keys", "manifest", "marking", "report", "video", "watermark")
 
 
 def __getattr__(name: str) -> Any:
