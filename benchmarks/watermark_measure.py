@@ -66,8 +66,10 @@ def payload_of(clip: str) -> bytes:
 
 
 def code_of(method: str, versions: dict[str, str]) -> str:
-    """Changes with the watermark (or the peers' versions) and the attacks, but not with comments in them."""
-    trees = _trees("attacks") | (_trees("watermark") if method == OURS else {})
+    """Changes with the watermark (or the peers' versions) and the distortions, but not with comments in them, nor with
+    the list of attacks: the name of an attack says what it does.
+    """
+    trees = _trees("distortions") | (_trees("watermark") if method == OURS else {})
     what = [sorted(trees.items()), {} if method == OURS else versions]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 

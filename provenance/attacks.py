@@ -158,6 +158,9 @@ def _attacks() -> dict[str, Attack]:
                 "crop_brightness_h264": distort.chain(
                     distort.cropped(0.71), brightness_half, distort.encoded("h264", 30)
                 ),
+                "h264_crop_brightness": distort.chain(
+                    distort.encoded("h264", 30), distort.cropped(0.71), brightness_half
+                ),
                 "resize_rotate_h264": distort.chain(
                     distort.resized(0.55, 0.55), distort.rotated(5), distort.encoded("h264", 30)
                 ),
