@@ -3,6 +3,7 @@
 What cannot be taken along is named in ``notes``, never left out in silence.
 """
 
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -215,6 +216,8 @@ def _add_video(
         context.options["x265-params"] = ":".join(["log-level=none", *_hdr(side)])
         if container in _ISO:
             context.codec_tag = "hvc1"  # Apple's players want the parameter sets in the header
+    elif codec == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # it writes its settings to stderr, and nothing else stops it
     elif codec == "libx264" and first.interlaced_frame:
         context.flags |= _INTERLACED
     if matrix := side.get("DISPLAYMATRIX"):

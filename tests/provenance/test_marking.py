@@ -115,6 +115,17 @@ def test_webm_stays_webm(frames: np.ndarray, tmp_path: Path, there: Path) -> Non
     assert kept(source, there / "marked.webm").codec == "libvpx-vp9"
 
 
+def test_ten_bits_stay_in_webm(frames: np.ndarray, tmp_path: Path, there: Path, capfd) -> None:
+    options = {"crf": "12", "preset": "ultrafast", "x265-params": "log-level=none"}
+    source = films.film(
+        tmp_path / "deep.mkv", frames, codec="libx265", pixels="yuv420p10le", options=options, sound="libopus", **PQ
+    )  # fmt: skip
+    capfd.readouterr()
+    marked = kept(source, there / "marked.webm")
+    assert (marked.codec, marked.pixel_format) == ("libsvtav1", "yuv420p10le")
+    assert capfd.readouterr().err == ""
+
+
 def test_subtitles_and_fonts_stay(plain_film: Path, tmp_path: Path, there: Path) -> None:
     source = films.with_extras(plain_film, tmp_path / "extras.mkv")
     kept(source, there / "marked.mkv")
