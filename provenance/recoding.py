@@ -31,7 +31,7 @@ _ENCODERS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "17", "preset": "fast"},
     "libx265": {"crf": "17", "preset": "fast"},
     "libvpx-vp9": {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"},
-    "libsvtav1": {"crf": "18", "preset": "6"},
+    "libsvtav1": {"crf": "18", "preset": "8"},
 }
 # Written by a muxer about the file it makes, so of the old one they would be wrong.
 _OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps", "number_of_frames")
