@@ -39,16 +39,20 @@ _ENCODERS = {
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """SVT-AV1 writes its settings to stderr, and only its environment variable stops it."""
+def _tamed() -> Iterator[None]:
+    """SVT-AV1 writes its settings to stderr, which only its environment variable stops, and where it may, it makes its
+    caller a real-time thread that leaves nothing to anybody else."""
     before = os.environ.get("SVT_LOG")
     os.environ["SVT_LOG"] = "1"
+    schedule = (os.sched_getscheduler(0), os.sched_getparam(0)) if hasattr(os, "sched_getscheduler") else None
     try:
         yield
     finally:
         os.environ.pop("SVT_LOG")
         if before is not None:
             os.environ["SVT_LOG"] = before
+        if schedule is not None and schedule[0] != os.sched_getscheduler(0):
+            os.sched_setscheduler(0, *schedule)
 
 
 def encoded(codec: str, crf: int) -> Transform:
@@ -59,7 +63,7 @@ def encoded(codec: str, crf: int) -> Transform:
         frames = frames[:, : frames.shape[1] // 2 * 2, : frames.shape[2] // 2 * 2]
         rate = Fraction(fps).limit_denominator(1001)
         file = io.BytesIO()
-        with _quiet(), av.open(file, "w", format="mp4") as container:
+        with _tamed(), av.open(file, "w", format="mp4") as container:
             stream = container.add_stream(name, rate=rate, options={**options, "crf": str(crf)})
             assert isinstance(stream, av.VideoStream)
             stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"

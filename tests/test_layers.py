@@ -44,9 +44,9 @@ def test_a_model_that_imports_the_sampler_is_caught(tmp_path: Path) -> None:
 
 
 def test_provenance_that_imports_jax_is_caught(tmp_path: Path) -> None:
-    result = lint(house(tmp_path, {"provenance/watermark.py": "import jax\n"}))
+    result = lint(house(tmp_path, {"provenance/manifest.py": "import jax\n"}))
     assert result.returncode == 1
-    assert "provenance.watermark -> jax" in result.stdout
+    assert "provenance.manifest -> jax" in result.stdout
 
 
 def test_provenance_is_reached_through_media_only(tmp_path: Path) -> None:

@@ -1,0 +1,187 @@
+"""Writing the watermark into frames."""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from provenance.errors import InputError
+from provenance.watermark import coding, lapped, layout, picture
+
+MIN_SIZE = 128
+"""Frames need as many pixels a side."""
+PSNR = 42.1
+"""Of a frame of 640 x 360 or more; smaller ones, which have less room, go down to ``PSNR_SMALL`` at 256 x 256."""
+PSNR_SMALL = 40.1
+
+_SHARES = {"low": 0.76, "high": 0.10, "spread": 0.14}
+"""How the error's energy is shared between the layers."""
+_STRENGTHS = np.arange(0.03, 2.4, 0.03)
+_TABLE = 1024
+
+
+def default_psnr(height: int, width: int) -> float:
+    """Decibels; the watermark's error in a frame of this size, unless asked otherwise."""
+    span = math.log(height * width / 256**2) / math.log(640 * 360 / 256**2)
+    return PSNR_SMALL + (PSNR - PSNR_SMALL) * min(1.0, max(0.0, span))
+
+
+class Embedder:
+    """Marks frames of one size with one payload.
+
+    Each frame is marked by itself: no order, rate or length of frames is needed to read the mark back.
+    """
+
+    def __init__(self, payload: bytes, height: int, width: int, key: bytes, psnr: float | None = None):
+        self._factor = picture.shrink(height, width)
+        self._size = (height, width)
+        self._grid = lapped.whole(height / self._factor, width / self._factor)
+        rows, columns = -(-height // self._factor), -(-width // self._factor)
+        code = coding.encode(payload)
+        self._turn = lattice_turns(code, key, self._grid)
+        self._pattern = spread_pattern(code, key, self._grid, (rows, columns))
+        psnr = default_psnr(height, width) if psnr is None else psnr
+        # Rounding to bytes adds an error of its own.
+        self._energy = max(0.05, 255.0**2 / 10 ** (psnr / 10) - 1 / 12)
+        self._strength = lattice_strength(self._grid, (rows, columns), self._energy)
+
+    def change(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the watermark adds to each of R, G and B, [h, w], grey levels."""
+        luma = picture.luma(frame, self._factor)
+        change = lattice_change(luma, self._turn, self._strength, self._grid)
+        mask = np.sqrt(picture.detail(luma)[1])  # Weber: the livelier the place, the more it hides
+        pattern = self._pattern * mask
+        pattern *= np.float32(math.sqrt(_SHARES["spread"] * self._energy / max(1e-9, float(np.mean(pattern**2)))))
+        change += pattern
+        change *= np.float32(min(1.0, math.sqrt(self._energy / max(1e-9, float(np.mean(change**2))))))
+        return _enlarge(change, self._factor)[: self._size[0], : self._size[1]]
+
+    def mark(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A marked copy of an RGB frame, uint8 [h, w, 3]."""
+        change = np.rint(self.change(frame)).astype(np.int16)
+        marked = frame + change[..., None]
+        np.clip(marked, 0, 255, out=marked)
+        return marked.astype(np.uint8)
+
+
+def lattice_turns(code: NDArray[np.int8], key: bytes, grid: lapped.Grid) -> NDArray[np.float32]:
+    """Where on its lattice each coefficient should lie, in turns: the keyed phase, half a turn on for a code bit of 1.
+    [blocks down, blocks across, modes]"""
+    plan = layout.lattice(key)
+    target = plan.turn + 0.5 * code[plan.bit].astype(np.float32)
+    rows = np.arange(grid.y.first, grid.y.first + grid.y.count) % layout.PERIOD
+    columns = np.arange(grid.x.first, grid.x.first + grid.x.count) % layout.PERIOD
+    return target[rows[:, None], columns[None, :]]
+
+
+@lru_cache(maxsize=1)
+def _moves() -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """For each of ``_STRENGTHS``: how far a coefficient at x moves, in steps, x in ``_TABLE`` places from -1/2 to 1/2;
+    and its mean square. The equation of ``lattice_change``, solved by bisection between 0 and x."""
+    x = (np.arange(_TABLE) + 0.5) / _TABLE - 0.5
+    low, high = np.zeros((len(_STRENGTHS), _TABLE)), np.broadcast_to(np.abs(x), (len(_STRENGTHS), _TABLE)).copy()
+    pull = _STRENGTHS[:, None] / (2 * np.pi)
+    for _ in range(24):
+        middle = (low + high) / 2
+        beyond = middle + pull * np.sin(2 * np.pi * middle) > np.abs(x)
+        high, low = np.where(beyond, middle, high), np.where(beyond, low, middle)
+    moves = np.sign(x) * high - x
+    return moves.astype(np.float32), np.mean(moves**2, axis=1)
+
+
+def lattice_strength(grid: lapped.Grid, shape: tuple[int, int], energy: float) -> tuple[int, int]:
+    """Which of ``_STRENGTHS`` the low and the high modes can have for their share of the energy."""
+    squares = _moves()[1]
+    low = lapped.RADIUS < layout.LOW
+    pixels = shape[0] * shape[1] / grid.scale**2
+    blocks = grid.y.count * grid.x.count
+    chosen = []
+    for modes, share in ((low, _SHARES["low"]), (~low, _SHARES["high"])):
+        whole = blocks * float(np.sum(layout.STEPS[modes] ** 2))
+        chosen.append(int(np.searchsorted(squares, share * energy * pixels / whole).clip(1, len(squares)) - 1))
+    return chosen[0], chosen[1]
+
+
+def lattice_change(
+    luma: NDArray[np.float32], turns: NDArray[np.float32], strength: tuple[int, int], grid: lapped.Grid
+) -> NDArray[np.float32]:
+    """The lattice layer of a picture [h, w]: quantisation index modulation (Chen and Wornell, 2001), made smooth.
+
+    A coefficient c lies at x = c / step - turn on its lattice and should be near a whole number. Instead of jumping
+    there it moves to the y that makes cos(2 pi y) largest for the energy spent, which is where
+
+        y + a / (2 pi) sin(2 pi y) = x.
+
+    Up to a = 1 this is smooth in c, so that nothing flickers, and the mean of cos(2 pi y) is a / 2, whatever the
+    picture shows.
+    """
+    moves = _moves()[0]
+    x = lapped.analyse(luma, grid) / layout.STEPS - turns
+    place = ((x - np.floor(x + np.float32(0.5)) + np.float32(0.5)) * _TABLE).astype(np.int32).clip(0, _TABLE - 1)
+    move = np.where(lapped.RADIUS < layout.LOW, moves[strength[0]][place], moves[strength[1]][place])
+    return lapped.synthesise(move * layout.STEPS, grid, luma.shape)
+
+
+def spread_pattern(
+    code: NDArray[np.int8], key: bytes, grid: lapped.Grid, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """The spread layer's pattern [h, w], rms about 1: a sum of waves with keyed phases, some turned by code bits."""
+    plan = layout.spread(key)
+    wave = plan.phase.copy()
+    wave[plan.sync :] *= (1.0 - 2.0 * code[plan.bit]).astype(np.float32)
+    spectrum = np.zeros((2 * layout.REACH + 1, layout.REACH + 1), np.complex64)
+    spectrum[plan.ky + layout.REACH, plan.kx] = wave
+    y = (np.arange(shape[0]) + 0.5 - grid.y.offset) / (layout.TILE * grid.y.pitch)
+    x = (np.arange(shape[1]) + 0.5 - grid.x.offset) / (layout.TILE * grid.x.pitch)
+    down = np.exp(2j * np.pi * np.outer(y, np.arange(-layout.REACH, layout.REACH + 1))).astype(np.complex64)
+    across = np.exp(2j * np.pi * np.outer(np.arange(layout.REACH + 1), x)).astype(np.complex64)
+    return (down @ spectrum @ across).real * np.float32(math.sqrt(2.0 / len(wave)))
+
+
+@lru_cache(maxsize=8)
+def _phases(factor: int) -> list[tuple[int, np.float32]]:
+    """For each of ``factor`` places in an enlarged pixel: which neighbour, and its weight."""
+    at = (np.arange(factor) + 0.5) / factor - 0.5
+    return [(-1 if a < 0 else 1, np.float32(abs(a))) for a in at]
+
+
+def _enlarge(x: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Linear interpolation between pixel centres, [h, w] -> [factor h, factor w]."""
+    if factor == 1:
+        return x
+    for axis in (0, 1):
+        padded = np.pad(x, [(1, 1) if i == axis else (0, 0) for i in (0, 1)], mode="edge")
+        shape = list(x.shape)
+        shape[axis] *= factor
+        out = np.empty(shape, np.float32)
+        n = x.shape[axis]
+        for place, (side, weight) in enumerate(_phases(factor)):
+            neighbour = padded[1 + side : 1 + side + n] if axis == 0 else padded[:, 1 + side : 1 + side + n]
+            target = out[place::factor] if axis == 0 else out[:, place::factor]
+            np.multiply(neighbour, weight, out=target)
+            target += x * (1 - weight)
+        x = out
+    return x
+
+
+def check_size(height: int, width: int) -> None:
+    """Raises InputError for frames too small to carry the payload."""
+    if min(height, width) < MIN_SIZE:
+        raise InputError(
+            f"frames to watermark must be at least {MIN_SIZE} pixels a side, not {width}x{height}; enlarge them first"
+        )
+
+
+def mark(
+    frames: Iterable[NDArray[np.uint8]], payload: bytes, key: bytes, psnr: float | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames [h, w, 3] in, marked frames out, one at a time. One thread: the products inside have threads of their own."""
+    embedders: dict[tuple[int, int], Embedder] = {}
+    for frame in frames:
+        size = frame.shape[:2]
+        if size not in embedders:
+            check_size(*size)
+            embedders[size] = Embedder(payload, *size, key, psnr)
+        yield embedders[size].mark(frame)
