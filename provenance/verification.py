@@ -87,7 +87,8 @@ def verify(
             manifest, state, failures = _read_manifest(Path(path), anchors)
         else:
             findings.append(f"credentials are read from MP4 and MOV only; this is {info.container}")
-        mark, trouble = _look(path, watermark_key)
+        # Bits that were signed need no search; a file without credentials may be a crop, a mirror image or a still.
+        mark, trouble = _look(path, watermark_key, thorough=state is None)
         if trouble and state is None:
             raise MediaError(trouble)
     except MediaError as error:
@@ -152,7 +153,7 @@ def _failures(results: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _look(path: str | os.PathLike, key: bytes | None) -> tuple["Detection", str | None]:
+def _look(path: str | os.PathLike, key: bytes | None, thorough: bool) -> tuple["Detection", str | None]:
     """Search the pictures, and what kept them from being decoded."""
     from provenance.watermark import Detector
 
@@ -168,7 +169,7 @@ def _look(path: str | os.PathLike, key: bytes | None) -> tuple["Detection", str 
         trouble = str(error)
     if not seen and trouble is None:
         trouble = "it holds no frame that can be decoded"
-    return detector.result(), trouble
+    return detector.result(thorough), trouble
 
 
 def _without_manifest(mark: "Detection") -> list[str]:

@@ -67,7 +67,7 @@ def embed(
         frames: uint8 [t, h, w, 3], RGB, at least 128 x 128 pixels.
         payload: 8 bytes.
         key: any bytes; None is the public key, so that anyone can read the payload.
-        psnr: decibels, how faint the watermark is; None is 42.1 for 640 x 360 pixels or more, down to 40.1 at 256 x 256.
+        psnr: decibels, how faint the watermark is; None is 42.1 for 640 x 360 pixels and more, 40.1 for 256 x 256.
 
     Returns:
         uint8 [t, h, w, 3].

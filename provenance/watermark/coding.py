@@ -61,11 +61,13 @@ def decode(soft: NDArray[np.floating]) -> tuple[list[bytes], NDArray[np.float32]
     steps = _INFO_BITS + 2 * _WARM_UP
     metric = np.zeros((len(soft), _STATES), np.float32)
     choice = np.empty((steps, len(soft), _STATES), bool)
+    reached = np.empty((len(soft), 2 * _STATES), np.float32)
+    pairs = reached.reshape(len(soft), _STATES, 2)
+    low, high = reached[:, :_STATES], reached[:, _STATES:]
     # Register r = previous state * 2 + bit; the next state drops the top bit of r, so r and r + 1024 meet.
     for step in range(steps):
-        reached = np.repeat(metric, 2, axis=1)
-        reached += symbols[:, (step - _WARM_UP) % _INFO_BITS] @ _SIGNS
-        low, high = reached[:, :_STATES], reached[:, _STATES:]
+        np.matmul(symbols[:, (step - _WARM_UP) % _INFO_BITS], _SIGNS, out=reached)
+        pairs += metric[..., None]
         np.greater(high, low, out=choice[step])
         np.maximum(low, high, out=metric)
     rows, state = np.arange(len(soft)), metric.argmax(axis=1)

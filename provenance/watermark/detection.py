@@ -24,17 +24,19 @@ _FINE = 0.0008
 _ROUGH = 0.005
 """The same for its middle ``_PART`` blocks."""
 _PART = 9
+_KINDS = {"scale": "cropped or placed", "turn": "turned", "ratio": "cropped and stretched"}
 _LEAST_SEARCHED = 64
 """Pixels a side; the pattern is not to be recognised in less."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What ``detect`` saw. ``payload`` is given only when ``found``."""
+    """What ``detect`` saw. ``payload`` is given only when ``found``; ``how`` says what was done to the pictures."""
 
     found: bool
     payload: bytes | None
     p_value: float
+    how: str = ""
 
 
 NOTHING = Detection(found=False, payload=None, p_value=1.0)
@@ -44,12 +46,12 @@ class _Record:
     """The best fit so far and how many attempts it took."""
 
     def __init__(self) -> None:
-        self.tries, self.fit, self.payload, self.how = 0, 0.0, b"", ""
+        self.tries, self.fit, self.payload, self.how = 0.0, 0.0, b"", ""
 
     def attempt(self, soft: Soft, how: str) -> bool:
         """Decode; whether that settles it."""
         fit, payload = reading.decode(soft)
-        self.tries += len(soft.bits)
+        self.tries += soft.tries
         if fit > self.fit:
             self.fit, self.payload, self.how = fit, payload, how
         return self.settled
@@ -64,7 +66,7 @@ class _Record:
 
     def result(self) -> Detection:
         if self.settled:
-            return Detection(found=True, payload=self.payload, p_value=self.p_value)
+            return Detection(found=True, payload=self.payload, p_value=self.p_value, how=self.how)
         return Detection(found=False, payload=None, p_value=self.p_value)
 
 
@@ -103,7 +105,6 @@ class Detector:
         for attempt in _attempts(lumas, self._key, thorough):
             if record.attempt(*attempt):
                 break
-        self.how = record.how, record.fit, record.tries
         return record.result()
 
 
@@ -125,7 +126,7 @@ def _attempts(lumas: list[NDArray[np.float32]], key: bytes, thorough: bool) -> I
 
 
 def _whole(luma: NDArray[np.float32], ratio: float | None = None) -> lapped.Grid:
-    return lapped.whole(*luma.shape, ratio)
+    return lapped.whole(luma.shape[0], luma.shape[1], ratio)
 
 
 def _sums(lumas: list[NDArray[np.float32]], grid: lapped.Grid) -> NDArray[np.complex64]:
@@ -136,12 +137,12 @@ def _sums(lumas: list[NDArray[np.float32]], grid: lapped.Grid) -> NDArray[np.com
 def _as_it_is(lumas: list[NDArray[np.float32]], key: bytes) -> Iterator[tuple[Soft, str]]:
     """All frames together, then each alone: a codec keeps far more of the watermark in its key frames."""
     sums = _sums(lumas, _whole(lumas[0]))
-    yield reading.lattice_soft(sums.sum(axis=0, keepdims=True), key), "whole"
+    yield reading.lattice_soft(sums.sum(axis=0, keepdims=True), key), "as it is"
     if len(lumas) > 1:
-        yield reading.lattice_soft(sums, key), "one frame"
+        yield reading.lattice_soft(sums, key), "as it is, one frame"
         runs = [sums[i : i + n].sum(axis=0) for n in (3, 8) for i in range(0, len(sums) - n + 1, max(1, n // 2))]
         if runs:
-            yield reading.lattice_soft(np.array(runs), key), "some frames"
+            yield reading.lattice_soft(np.array(runs), key), "as it is, some frames"
 
 
 def _mirrored(lumas: list[NDArray[np.float32]], key: bytes) -> Iterator[tuple[Soft, str]]:
@@ -150,19 +151,22 @@ def _mirrored(lumas: list[NDArray[np.float32]], key: bytes) -> Iterator[tuple[So
         turned = [np.ascontiguousarray(geometry.symmetry(luma, which)) for luma in lumas]
         sums = _sums(turned, _whole(turned[0])).sum(axis=0)
         # A negative has the phases of the other sign.
-        yield reading.lattice_soft(np.stack([sums, sums.conj()]), key), f"mirrored {which}"
+        yield (
+            reading.lattice_soft(np.stack([sums, sums.conj()]), key),
+            "mirrored or turned" if which else "as it is or negative",
+        )
 
 
 def _toned(lumas: list[NDArray[np.float32]], key: bytes) -> Iterator[tuple[Soft, str]]:
     """Contrast or gamma changed, or colours so that luma changed: the spread layer does not mind."""
     lumas = _spaced(lumas, _FEW)
     grid = _whole(lumas[0])
-    sums = sum(reading.lattice_sums(luma, grid, _GAINS) for luma in lumas)
-    yield reading.lattice_soft(sums, key), "gain"
-    yield _spread_whole(lumas, key), "spread"
+    sums = np.sum([reading.lattice_sums(luma, grid, _GAINS) for luma in lumas], axis=0)
+    yield reading.lattice_soft(sums, key), "contrast changed"
+    yield _spread_whole(lumas, key), "tones changed"
     for gamma in _GAMMAS:
         bent = [255.0 * (luma / 255.0) ** np.float32(gamma) for luma in lumas]
-        yield reading.lattice_soft(_sums(bent, grid).sum(axis=0, keepdims=True), key), f"gamma {gamma:.2f}"
+        yield reading.lattice_soft(_sums(bent, grid).sum(axis=0, keepdims=True), key), "gamma changed"
 
 
 def _spread_whole(lumas: list[NDArray[np.float32]], key: bytes) -> Soft:
@@ -213,7 +217,7 @@ def _one_parameter(
     fits = reading.fits(soft).reshape(len(rough), -1).max(axis=1)
     for by in rough[np.argsort(fits)[::-1][:4]]:
         near = by + np.arange(-3, 4) * _FINE
-        yield reading.lattice_soft(np.array([sums(float(x), 6, 99) for x in near]), key), f"{how} {by:.3f}"
+        yield reading.lattice_soft(np.array([sums(float(x), 6, 99) for x in near]), key), how
 
 
 def _searched(lumas: list[NDArray[np.float32]], key: bytes) -> Iterator[tuple[Soft, str]]:
@@ -233,16 +237,15 @@ def _found(
     few = _spaced(lumas, 5)
     for candidate in where.candidates(kind, symmetries, _CANDIDATES):
         alignment, waves = where.align(candidate)
-        how = f"{kind} {candidate.symmetry} t={candidate.t:.1f}"
-        yield reading.spread_soft(waves[None], key), how + " spread"
-        yield aligned_soft(few, alignment, key), how + " lattice"
+        yield reading.spread_soft(waves[None], key), _KINDS[kind]
+        yield aligned_soft(few, alignment, key), _KINDS[kind]
 
 
 def aligned_soft(lumas: list[NDArray[np.float32]], alignment: Alignment, key: bytes) -> Soft:
     """The lattice layer, for each place in its period where the spread layer's tile may lie."""
     half = layout.PERIOD // 2
     straight, grid = geometry.straighten(lumas, alignment)
-    sums = sum(reading.lattice_sums(luma, grid, _FEW_GAINS) for luma in straight)
+    sums = np.sum([reading.lattice_sums(luma, grid, _FEW_GAINS) for luma in straight], axis=0)
     places = [np.roll(sums, (y, x), axis=(1, 2)) for y in (0, half) for x in (0, half)]
     return reading.lattice_soft(np.concatenate(places), key)
 
@@ -260,15 +263,10 @@ def _spaced(items: list, count: int) -> list:
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
-def look(
-    frames: NDArray[np.uint8], key: bytes, thorough: bool, watch: Callable[[Detector], None] | None = None
-) -> Detection:
+def look(frames: NDArray[np.uint8], key: bytes, thorough: bool) -> Detection:
     """All of a clip [t, h, w, 3]."""
     detector = Detector(key)
     for frame in frames:
         if frame.size:
             detector.add(frame)
-    found = detector.result(thorough)
-    if watch:
-        watch(detector)
-    return found
+    return detector.result(thorough)

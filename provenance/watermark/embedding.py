@@ -20,12 +20,18 @@ _SHARES = {"low": 0.76, "high": 0.10, "spread": 0.14}
 """How the error's energy is shared between the layers."""
 _STRENGTHS = np.arange(0.03, 2.4, 0.03)
 _TABLE = 1024
+_LOUDEST = (2.5, 1.25)
+"""How far flat frames may be made up for, small ones and large ones: those get a fainter watermark than is allowed."""
 
 
 def default_psnr(height: int, width: int) -> float:
     """Decibels; the watermark's error in a frame of this size, unless asked otherwise."""
-    span = math.log(height * width / 256**2) / math.log(640 * 360 / 256**2)
-    return PSNR_SMALL + (PSNR - PSNR_SMALL) * min(1.0, max(0.0, span))
+    return PSNR_SMALL + (PSNR - PSNR_SMALL) * _room(height, width)
+
+
+def _room(height: int, width: int) -> float:
+    """From 0 for frames of 256 x 256 pixels to 1 for 640 x 360."""
+    return min(1.0, max(0.0, math.log(height * width / 256**2) / math.log(640 * 360 / 256**2)))
 
 
 class Embedder:
@@ -42,6 +48,7 @@ class Embedder:
         code = coding.encode(payload)
         self._turn = lattice_turns(code, key, self._grid)
         self._pattern = spread_pattern(code, key, self._grid, (rows, columns))
+        self._loudest = _LOUDEST[0] + (_LOUDEST[1] - _LOUDEST[0]) * _room(height, width)
         psnr = default_psnr(height, width) if psnr is None else psnr
         # Rounding to bytes adds an error of its own.
         self._energy = max(0.05, 255.0**2 / 10 ** (psnr / 10) - 1 / 12)
@@ -50,12 +57,14 @@ class Embedder:
     def change(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the watermark adds to each of R, G and B, [h, w], grey levels."""
         luma = picture.luma(frame, self._factor)
+        cover = picture.cover(luma)
         change = lattice_change(luma, self._turn, self._strength, self._grid)
-        mask = np.sqrt(picture.detail(luma)[1])  # Weber: the livelier the place, the more it hides
-        pattern = self._pattern * mask
-        pattern *= np.float32(math.sqrt(_SHARES["spread"] * self._energy / max(1e-9, float(np.mean(pattern**2)))))
+        change *= cover
+        pattern = self._pattern * cover
+        change *= _scaled_to(change, self._energy * (_SHARES["low"] + _SHARES["high"]), self._loudest)
+        pattern *= _scaled_to(pattern, self._energy * _SHARES["spread"], self._loudest)
         change += pattern
-        change *= np.float32(min(1.0, math.sqrt(self._energy / max(1e-9, float(np.mean(change**2))))))
+        change *= _scaled_to(change, self._energy, 1.0)
         return _enlarge(change, self._factor)[: self._size[0], : self._size[1]]
 
     def mark(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -66,6 +75,11 @@ class Embedder:
         return marked.astype(np.uint8)
 
 
+def _scaled_to(change: NDArray[np.float32], energy: float, most: float) -> np.float32:
+    """The factor that gives a change this mean square, or the largest one allowed."""
+    return np.float32(min(most, math.sqrt(energy / max(1e-9, float(np.mean(change**2))))))
+
+
 def lattice_turns(code: NDArray[np.int8], key: bytes, grid: lapped.Grid) -> NDArray[np.float32]:
     """Where on its lattice each coefficient should lie, in turns: the keyed phase, half a turn on for a code bit of 1.
     [blocks down, blocks across, modes]"""
@@ -73,7 +87,7 @@ def lattice_turns(code: NDArray[np.int8], key: bytes, grid: lapped.Grid) -> NDAr
     target = plan.turn + 0.5 * code[plan.bit].astype(np.float32)
     rows = np.arange(grid.y.first, grid.y.first + grid.y.count) % layout.PERIOD
     columns = np.arange(grid.x.first, grid.x.first + grid.x.count) % layout.PERIOD
-    return target[rows[:, None], columns[None, :]]
+    return target[rows[:, None], columns[None, :]].astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=1)
@@ -137,7 +151,8 @@ def spread_pattern(
     x = (np.arange(shape[1]) + 0.5 - grid.x.offset) / (layout.TILE * grid.x.pitch)
     down = np.exp(2j * np.pi * np.outer(y, np.arange(-layout.REACH, layout.REACH + 1))).astype(np.complex64)
     across = np.exp(2j * np.pi * np.outer(np.arange(layout.REACH + 1), x)).astype(np.complex64)
-    return (down @ spectrum @ across).real * np.float32(math.sqrt(2.0 / len(wave)))
+    pattern = (down @ spectrum @ across).real * math.sqrt(2.0 / len(wave))
+    return pattern.astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=8)
@@ -177,11 +192,11 @@ def check_size(height: int, width: int) -> None:
 def mark(
     frames: Iterable[NDArray[np.uint8]], payload: bytes, key: bytes, psnr: float | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Frames [h, w, 3] in, marked frames out, one at a time. One thread: the products inside have threads of their own."""
+    """Frames [h, w, 3] in, marked frames out, one at a time: the products inside have threads of their own."""
     embedders: dict[tuple[int, int], Embedder] = {}
     for frame in frames:
-        size = frame.shape[:2]
-        if size not in embedders:
-            check_size(*size)
-            embedders[size] = Embedder(payload, *size, key, psnr)
-        yield embedders[size].mark(frame)
+        height, width = frame.shape[:2]
+        if (height, width) not in embedders:
+            check_size(height, width)
+            embedders[height, width] = Embedder(payload, height, width, key, psnr)
+        yield embedders[height, width].mark(frame)

@@ -7,8 +7,8 @@ u = x / pitch - i in (0, 2):
     b_ik(x) = sqrt(2 / pitch) sin(pi u / 2) cos(pi (k + 1/2) (u + 1/2))
 
 which is orthonormal; here it is sampled at pixel centres for any pitch, whole or not. The pitch is the root of the
-picture's area by ``SIDE``: a picture that was resized has the same coefficients. They are given at the scale of ``UNIT``
-pixels a pitch, as if every picture had 480 x 480 pixels' area.
+picture's area by ``SIDE``: a picture that was resized has the same coefficients. They are given at the scale of
+``UNIT`` pixels a pitch, as if every picture had 480 x 480 pixels' area.
 """
 
 from dataclasses import dataclass, replace
@@ -117,4 +117,5 @@ def synthesise(change: NDArray[np.float32], grid: Grid, shape: tuple[int, int]) 
     full = np.zeros((grid.y.count, grid.x.count, MODES, MODES), np.float32)
     full[:, :, KY, KX] = change * np.float32(grid.scale)
     down, across = _basis(grid.y, shape[0])[0], _basis(grid.x, shape[1])[0]
-    return down.T @ full.transpose(0, 2, 1, 3).reshape(grid.y.count * MODES, -1) @ across
+    picture = down.T @ full.transpose(0, 2, 1, 3).reshape(grid.y.count * MODES, -1) @ across
+    return picture.astype(np.float32, copy=False)

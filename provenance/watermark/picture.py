@@ -6,6 +6,11 @@ from numpy.typing import NDArray
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _FLOOR = 1.0
 """Grey levels; what is flatter than this counts as if it had as much noise."""
+_LIVELY = 6.0
+"""Grey levels of rms detail at which a place has a cover of 1."""
+_COVER = (0.45, 1.6)
+_BRIGHT, _LEAST = 20.0, 0.45
+"""Grey levels from which on a place gets all of the watermark, and the share that black gets."""
 
 
 def shrink(height: int, width: int) -> int:
@@ -16,7 +21,7 @@ def shrink(height: int, width: int) -> int:
 def luma(frame: NDArray[np.uint8], factor: int = 1) -> NDArray[np.float32]:
     """BT.601 luma [h, w] of an RGB frame [h, w, 3]; of squares of ``factor`` pixels if asked, the last ones in part."""
     if factor == 1:
-        return frame @ _LUMA
+        return (frame @ _LUMA).astype(np.float32, copy=False)
     height, width = frame.shape[:2]
     down, right = -height % factor, -width % factor
     if down or right:
@@ -25,7 +30,7 @@ def luma(frame: NDArray[np.uint8], factor: int = 1) -> NDArray[np.float32]:
     for y in range(factor):
         for x in range(factor):
             total += frame[y::factor, x::factor]
-    return total @ (_LUMA / np.float32(factor**2))
+    return (total @ (_LUMA / np.float32(factor**2))).astype(np.float32, copy=False)
 
 
 def box(x: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
@@ -46,7 +51,15 @@ def box(x: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
 def detail(picture: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Luma minus its neighbourhood, and the rms of that around each pixel."""
     rest = picture - box(picture, 4)
-    return rest, np.sqrt(box(rest * rest, 4) + np.float32(_FLOOR**2))
+    return rest, np.sqrt(box(np.square(rest, dtype=np.float32), 4) + np.float32(_FLOOR**2), dtype=np.float32)
+
+
+def cover(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much of a slowly varying change a place hides, 1 for a moderately lively one: less where it is flat, for the
+    eye sees it there, and near black, where half of it would be cut off besides."""
+    rest, rms = detail(picture)
+    lively = np.clip(np.sqrt(box(rms, 6) / np.float32(_LIVELY)), *_COVER)
+    return lively * np.clip((picture - rest) / np.float32(_BRIGHT), _LEAST, 1.0)
 
 
 def residual(picture: NDArray[np.float32]) -> NDArray[np.float32]:

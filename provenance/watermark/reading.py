@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from provenance.watermark import coding, lapped, layout
 
-HIGH_WEIGHTS = (1.0, 0.35, 0.0)
+HIGH_WEIGHTS = (0.5, 0.0)
 """How much the fine modes count; compression takes them first."""
+_INDEPENDENT = 1.7
+"""As so many independent attempts count those with ``HIGH_WEIGHTS``, whose noise is partly the same; measured."""
 _DOUBTED = 9.0
 """Fits below are chance."""
 _ALIVE = 1 / 16
@@ -25,13 +27,15 @@ _ALIVE = 1 / 16
 
 @dataclass(frozen=True)
 class Soft:
-    """Soft code bits [b, 256] of several attempts, each over the standard deviation of a codeword's correlation."""
+    """Soft code bits [b, 256] of several attempts, each over the standard deviation of a codeword's correlation, and
+    as how many independent attempts they count."""
 
     bits: NDArray[np.float32]
+    tries: float
 
     @staticmethod
     def join(several: "list[Soft]") -> "Soft":
-        return Soft(np.concatenate([soft.bits for soft in several]))
+        return Soft(np.concatenate([soft.bits for soft in several]), sum(soft.tries for soft in several))
 
 
 def lattice_sums(
@@ -69,7 +73,7 @@ def lattice_soft(sums: NDArray[np.complex64], key: bytes) -> Soft:
             weight = np.where(low, 1.0, high)
             soft = np.bincount(plan.bit.ravel(), (r * weight).ravel(), minlength=coding.CODE_BITS)
             rows.append(soft / np.sqrt(np.sum(p * weight**2) + 1e-20))
-    return Soft(np.array(rows, np.float32).reshape(-1, coding.CODE_BITS))
+    return Soft(np.array(rows, np.float32).reshape(-1, coding.CODE_BITS), _INDEPENDENT * len(sums))
 
 
 def spread_soft(waves: NDArray[np.complex64], key: bytes) -> Soft:
@@ -78,7 +82,7 @@ def spread_soft(waves: NDArray[np.complex64], key: bytes) -> Soft:
     real = (waves * plan.phase[plan.sync :].conj()).real
     deviation = np.sqrt(0.5 * np.sum(waves.real**2 + waves.imag**2, axis=1) + 1e-20)
     rows = [np.bincount(plan.bit, r, minlength=coding.CODE_BITS) / d for r, d in zip(real, deviation, strict=True)]
-    return Soft(np.array(rows, np.float32).reshape(-1, coding.CODE_BITS))
+    return Soft(np.array(rows, np.float32).reshape(-1, coding.CODE_BITS), float(len(waves)))
 
 
 def fits(soft: Soft, batch: int = 96) -> NDArray[np.float32]:

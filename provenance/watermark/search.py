@@ -83,7 +83,7 @@ def _blurred(x: NDArray[np.float32]) -> NDArray[np.float32]:
     rows, columns = x.shape[0] // side, -(-x.shape[1] // side)
     padded = np.pad(x, [(0, 0), (0, columns * side - x.shape[1])], mode="edge")
     means = padded.reshape(rows, side, columns, side).mean(axis=(1, 3))
-    means = (np.roll(means, 1, axis=0) + 2 * means + np.roll(means, -1, axis=0)) / 4
+    means = ((np.roll(means, 1, axis=0) + 2 * means + np.roll(means, -1, axis=0)) / 4).astype(np.float32, copy=False)
     return np.repeat(np.repeat(means, side, axis=0), side, axis=1)[:, : x.shape[1]]
 
 
@@ -109,11 +109,11 @@ def sync_field(
     return t.astype(np.float32), np.stack([best // _FIELD, best % _FIELD], axis=1)
 
 
-def matrix(scale: float, turn: float = 0.0, ratio: float = 1.0, shear: float = 0.0) -> NDArray[np.float64]:
-    """A for pixels a unit pixel, radians, width by height, and x for y."""
+def matrix(scale: float, turn: float = 0.0, ratio: float = 1.0) -> NDArray[np.float64]:
+    """A for pixels a unit pixel, radians, and how much wider than high a square has become."""
     c, s = np.cos(turn), np.sin(turn)
-    stretch = np.diag([ratio**-0.5, ratio**0.5]) + np.array([[0.0, 0.0], [shear, 0.0]])
-    return scale * np.array([[c, -s], [s, c]]) @ stretch
+    high, wide = scale * ratio**-0.5, scale * ratio**0.5
+    return np.array([[c * high, -s * wide], [s * high, c * wide]], np.float64)
 
 
 def matrices_for(kind: str, size: float) -> NDArray[np.float64]:

@@ -5,6 +5,13 @@ import math
 MESSAGES = 64 * math.log(2.0)
 """Natural logarithm of how many payloads there are."""
 
+_FIRST, _STEP = 5.0, 0.25
+_DRAWN = (
+    *(-0.0002, -0.0008, -0.0032, -0.0099, -0.0267, -0.0605, -0.1233, -0.2207, -0.3567, -0.5228),
+    *(-0.7036, -0.8852, -1.0830, -1.3610, -1.8056, -2.4708, -3.4276, -4.6320, -6.0836),
+)
+"""ln P(fit > x) for x from ``_FIRST`` in steps, of 200,000 draws: ``tools/calibrate_watermark.py``."""
+
 
 def log_tail(z: float) -> float:
     """ln Q(z), the tail of the normal distribution."""
@@ -14,11 +21,18 @@ def log_tail(z: float) -> float:
 
 
 def log_p(fit: float) -> float:
-    """ln of the chance that, without a watermark, some payload fits as well in one try."""
-    return min(0.0, MESSAGES + log_tail(fit)) if fit > 0.0 else 0.0
+    """ln of the chance that, without a watermark, some payload fits as well in one try: as drawn, and where draws are
+    too rare to be counted, at most the number of payloads times the tail."""
+    place = (fit - _FIRST) / _STEP
+    if place <= 0.0:
+        return 0.0
+    if place >= len(_DRAWN) - 1:
+        return min(_DRAWN[-1], MESSAGES + log_tail(fit))
+    i = int(place)
+    return _DRAWN[i] + (place - i) * (_DRAWN[i + 1] - _DRAWN[i])
 
 
-def p_value(best: float, tries: int) -> float:
+def p_value(best: float, tries: float) -> float:
     """The chance that any of ``tries`` would do as well: 1 - (1 - p)^tries (Sidak)."""
     log_one = log_p(best)
     if log_one > -1e-12:
