@@ -9,6 +9,7 @@ for all shifts d at once by one small inverse FFT. So a candidate for A costs so
 them, scale, turn and proportion, are tried on one transform of the picture.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +112,7 @@ def sync_field(
 
 def matrix(scale: float, turn: float = 0.0, ratio: float = 1.0) -> NDArray[np.float64]:
     """A for pixels a unit pixel, radians, and how much wider than high a square has become."""
-    c, s = np.cos(turn), np.sin(turn)
+    c, s = math.cos(turn), math.sin(turn)
     high, wide = scale * ratio**-0.5, scale * ratio**0.5
     return np.array([[c * high, -s * wide], [s * high, c * wide]], np.float64)
 
@@ -121,7 +122,7 @@ def matrices_for(kind: str, size: float) -> NDArray[np.float64]:
     step = _COARSE[kind][1]
 
     def span(low: float, high: float) -> NDArray[np.float64]:
-        return np.arange(round(low / step), round(high / step) + 1) * step
+        return np.arange(round(low / step), round(high / step) + 1).astype(np.float64) * step
 
     if kind == "scale":
         return np.array([matrix(size * np.exp(s)) for s in span(-1.25, 1.3)])
