@@ -23,7 +23,7 @@ def house(folder: Path, modules: dict[str, str]) -> Path:
     rooms = ("data", "diffusion", "evaluate", "media", "models", "train", "weights")
     empty = {f"sorajax/{room}/__init__.py": "" for room in rooms}
     empty |= {f"sorajax/{name}.py": "" for name in ("__init__", "checkpoint", "config", "errors", "mesh")}
-    empty |= {"provenance/__init__.py": ""}
+    empty |= {"provenance/__init__.py": "", "provenance/watermark/__init__.py": ""}
     for path, text in (empty | modules).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
