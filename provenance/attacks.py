@@ -13,6 +13,7 @@ from provenance import distortions as distort
 from provenance.distortions import Frames, Transform
 from provenance.errors import InputError
 
+MOST_FPS = 1000
 MIN_SIZE = 64
 """Least height and width, in pixels: what the AV1 encoder takes."""
 
@@ -30,7 +31,7 @@ class Attack:
         """uint8 [t, h, w, 3] at ``fps`` frames a second -> uint8 [t', h', w', 3], a new array.
 
         Raises:
-            InputError: frames of another type or shape, too small, or a frame rate that is not positive.
+            InputError: frames of another type or shape, too small, or a frame rate beyond 1 to 1000.
         """
         if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
             what = f"{frames.dtype} {list(frames.shape)}" if isinstance(frames, np.ndarray) else type(frames).__name__
@@ -38,8 +39,8 @@ class Attack:
         if len(frames) == 0 or min(frames.shape[1:3]) < MIN_SIZE:
             size = f"{len(frames)} of {frames.shape[2]}x{frames.shape[1]}"
             raise InputError(f"frames to attack must be at least one of {MIN_SIZE}x{MIN_SIZE} pixels, not {size}")
-        if not (math.isfinite(fps) and fps > 0):
-            raise InputError(f"fps {fps!r} is not possible; give a number above 0, such as 24")
+        if not 1 <= fps <= MOST_FPS:
+            raise InputError(f"fps {fps!r} is not possible here; give a number from 1 to {MOST_FPS}, such as 24")
         changed = np.ascontiguousarray(self.transform(frames, fps))
         return changed.copy() if np.may_share_memory(changed, frames) else changed
 

@@ -145,6 +145,8 @@ def _search(
 
 def _check(src: Path, dst: Path, payload: bytes, key: bytes | None, overwrite: bool, drop_credentials: bool) -> str:
     """Everything that can be said before any work is done; the new file's container."""
+    if not isinstance(payload, (bytes, bytearray)):
+        raise InputError(f"a watermark payload is {watermark.PAYLOAD_BYTES} bytes, not {type(payload).__name__}")
     if len(payload) != watermark.PAYLOAD_BYTES:
         raise InputError(f"a watermark payload is {watermark.PAYLOAD_BYTES} bytes, not {len(payload)}")
     if key is not None and not key:
@@ -229,7 +231,6 @@ class _Writer:
 
     def _encode(self, made: recoding.Recoder, source: "InputContainer", main: "VideoStream", total: int) -> None:
         stored = Planes(made.pixel_format)
-        # The watermark may ask for pictures ahead, and from a thread of its own: only this loop writes.
         for changed in watermark.mark(self._views(stored, source, main, list(made.copies)), self._payload, self._key):
             frame, view = self._waiting.popleft()
             frame = stored.add(frame, view, changed)

@@ -31,7 +31,8 @@ def check(dst: Path, *, overwrite: bool) -> None:
 @contextmanager
 def hidden(dst: Path) -> Iterator[Path]:
     """An empty file beside ``dst`` with the same suffix, gone afterwards unless it was moved."""
-    handle, name = tempfile.mkstemp(prefix=f".{dst.stem[:60]}.", suffix=f".part{dst.suffix.lower()}", dir=dst.parent)
+    stem = os.fsdecode(os.fsencode(dst.stem)[:60]).encode(errors="replace").decode()
+    handle, name = tempfile.mkstemp(prefix=f".{stem}.", suffix=f".part{dst.suffix.lower()}", dir=dst.parent)
     os.close(handle)
     try:
         yield Path(name)

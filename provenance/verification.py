@@ -31,7 +31,7 @@ from provenance.report import Report
 if TYPE_CHECKING:
     from provenance.watermark import Detection
 
-MOST_FRAMES = 300
+MOST_FRAMES = 32
 """Longer videos are sampled evenly: more frames hardly help the watermark."""
 
 _BMFF = ("mp4", "mov")
@@ -87,8 +87,9 @@ def verify(
             manifest, state, failures = _read_manifest(Path(path), anchors)
         else:
             findings.append(f"credentials are read from MP4 and MOV only; this is {info.container}")
-        # Bits that were signed need no search; a file without credentials may be a crop, a mirror image or a still.
-        mark, trouble = _look(path, watermark_key, thorough=state is None)
+        # A crop or a mirror image of a marked clip needs a search. Where a signer says that existing material was taken
+        # in, what is found would change nothing.
+        mark, trouble = _look(path, watermark_key, thorough=manifest is None or not _takes_in(manifest))
         if trouble and state is None:
             raise MediaError(trouble)
     except MediaError as error:
@@ -196,14 +197,19 @@ def _compare(manifest: dict[str, Any], mark: "Detection") -> tuple[list[str], li
     if named:
         return [f"the pictures carry the watermark {carried}, of another clip than the manifest's ({named[0]})"], []
     actions = [a["action"] for a in manifest.get("actions") or []]
-    relationships = [i["relationship"] for i in manifest.get("ingredients") or []]
     # What was opened or placed may have brought its watermark along.
-    existing = any(a in _TAKES_IN for a in actions) or any(r in _TAKEN_IN for r in relationships)
-    if "c2pa.created" in actions and not existing:
+    if "c2pa.created" in actions and not _takes_in(manifest):
         return [
             f"the manifest claims to have created the pictures, but they carry another clip's watermark {carried}"
         ], []
     return [], [f"the pictures carry the sorajax watermark {carried}, which the manifest does not mention"]
+
+
+def _takes_in(manifest: dict[str, Any]) -> bool:
+    """Whether the manifest says that existing material was opened or placed."""
+    actions = [a["action"] for a in manifest.get("actions") or []]
+    relationships = [i["relationship"] for i in manifest.get("ingredients") or []]
+    return any(a in _TAKES_IN for a in actions) or any(r in _TAKEN_IN for r in relationships)
 
 
 def _about_signer(manifest: dict[str, Any], status: str) -> list[str]:

@@ -45,7 +45,7 @@ class Detector(detection.Detector):
     """Takes frames one at a time with ``add``; ``result`` says what was found. Memory: some small frames."""
 
     def __init__(self, key: bytes | None = None):
-        super().__init__(PUBLIC_KEY if key is None else key)
+        super().__init__(_known(key))
 
 
 def mark(
@@ -55,7 +55,7 @@ def mark(
     if not isinstance(payload, (bytes, bytearray)) or len(payload) != PAYLOAD_BYTES:
         what = len(payload) if isinstance(payload, (bytes, bytearray)) else type(payload).__name__
         raise InputError(f"a watermark payload is {PAYLOAD_BYTES} bytes, not {what}; shorten or pad it")
-    return embedding.mark(frames, bytes(payload), PUBLIC_KEY if key is None else key, psnr)
+    return embedding.mark(frames, bytes(payload), _known(key), psnr)
 
 
 def embed(
@@ -73,7 +73,7 @@ def embed(
         uint8 [t, h, w, 3].
 
     Raises:
-        InputError: frames of another type or shape, or too small; a payload of another length.
+        InputError: frames of another type or shape, too small or too thin; a payload of another length.
     """
     if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         what = f"{frames.dtype} {list(frames.shape)}" if isinstance(frames, np.ndarray) else type(frames).__name__
@@ -88,7 +88,7 @@ def embed(
 
 
 def detect(frames: NDArray[np.uint8], key: bytes | None = None, thorough: bool = True) -> Detection:
-    """Look for a watermark in uint8 [t, h, w, 3]. Never raises: odd video simply has no watermark that can be found.
+    """Look for a watermark in uint8 [t, h, w, 3]. Odd video never raises: it has no watermark that can be found.
 
     Args:
         frames: a clip, or one frame [1, h, w, 3].
@@ -98,4 +98,10 @@ def detect(frames: NDArray[np.uint8], key: bytes | None = None, thorough: bool =
     """
     if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         return NOTHING
-    return detection.look(frames, PUBLIC_KEY if key is None else key, thorough)
+    return detection.look(np.asarray(frames), _known(key), thorough)
+
+
+def _known(key: bytes | None) -> bytes:
+    if key is not None and not isinstance(key, (bytes, bytearray, memoryview)):
+        raise InputError(f"a watermark key must be bytes, not {type(key).__name__}; encode it")
+    return PUBLIC_KEY if key is None else bytes(key)

@@ -6,6 +6,8 @@ Rate 1/4, constraint length 11, generators 2327, 2353, 2671, 3175 octal, free di
 until the state that it began with no longer matters; many soft vectors are decoded at once.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,8 @@ _GENERATORS = (0o2327, 0o2353, 0o2671, 0o3175)
 _MEMORY = 10
 _STATES = 1 << _MEMORY
 _INFO_BITS = 8 * PAYLOAD_BYTES
+_NEAR_SPAN, _NEAR_WEIGHT = 13, 40
+"""Of the words near by, those whose payloads differ within so many bits and which differ in so many code bits."""
 _WARM_UP = 48
 """Steps before and after the round that is read: several constraint lengths."""
 
@@ -45,6 +49,28 @@ def _encode_bits(info: NDArray[np.uint8]) -> NDArray[np.int8]:
     """[b, 64] -> [b, 256]. Tail biting: the state before the first bit is the one that the last bits leave."""
     taps = [np.roll(info, i, axis=1).astype(np.int64) << i for i in range(_MEMORY + 1)]
     return _OUT[np.sum(taps, axis=0)].reshape(len(info), CODE_BITS)
+
+
+@lru_cache(maxsize=1)
+def _near_words() -> NDArray[np.float32]:
+    """The words of little weight, by which those near any word differ from it, 0 or 1, [words, 256]."""
+    starts = np.arange(1, 1 << _NEAR_SPAN, 2, dtype=np.uint64)
+    info = np.unpackbits(starts.byteswap().view(np.uint8).reshape(-1, 8), axis=1)
+    words = _encode_bits(info)
+    words = words[words.sum(axis=1) <= _NEAR_WEIGHT]
+    turned = [np.roll(words, len(_GENERATORS) * i, axis=1) for i in range(_INFO_BITS)]
+    return np.concatenate(turned).astype(np.float32)
+
+
+def doubt(payload: bytes, soft: NDArray[np.floating]) -> float:
+    """How likely another word near by is the right one, next to this one: the sum of their likelihood ratios.
+
+    ``soft`` [256] is one over the standard deviation of a word's correlation, so that a word's log likelihood is that
+    correlation times its mean, which is about the fit itself.
+    """
+    agreement = ((1.0 - 2.0 * encode(payload)) * soft).astype(np.float32)
+    behind = 2.0 * (_near_words() @ agreement)
+    return float(np.sum(np.exp(np.minimum(-float(agreement.sum()) * behind, 50.0))))
 
 
 def decode(soft: NDArray[np.floating]) -> tuple[list[bytes], NDArray[np.float32]]:

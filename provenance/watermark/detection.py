@@ -1,7 +1,7 @@
 """Looking for the watermark in frames: the likely first, and everything else only if asked."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,12 @@ _ROUGH = 0.005
 """The same for its middle ``_PART`` blocks."""
 _PART = 9
 _KINDS = {"scale": "cropped or placed", "turn": "turned", "ratio": "cropped and stretched"}
-_LEAST_SEARCHED = 64
-"""Pixels a side; the pattern is not to be recognised in less."""
+_LEAST_SIDE, _LEAST_SEARCHED, _MOST_RATIO = 32, 64, 8
+"""Pixels a side that a picture must have to be looked at at all, and to be searched for the pattern; and how many times
+as long as wide it may be for that."""
+_SIZES = 3
+_DOUBT = 1e-3
+"""A payload is given only if it is so unlikely that a neighbouring word is the right one."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +50,40 @@ class _Record:
     """The best fit so far and how many attempts it took."""
 
     def __init__(self) -> None:
-        self.tries, self.fit, self.payload, self.how = 0.0, 0.0, b"", ""
+        self._tries, self._first, self._how = 0.0, 0.0, ""
+        self._word = reading.Word(b"", 0.0, 1.0)
 
     def attempt(self, soft: Soft, how: str) -> bool:
         """Decode; whether that settles it."""
-        fit, payload = reading.decode(soft)
-        self.tries += soft.tries
-        if fit > self.fit:
-            self.fit, self.payload, self.how = fit, payload, how
-        return self.settled
-
-    @property
-    def p_value(self) -> float:
-        return statistics.p_value(self.fit, self.tries)
-
-    @property
-    def settled(self) -> bool:
-        return self.p_value < FALSE_ALARM
+        word = reading.decode(soft)
+        self._tries += soft.tries
+        self._first = self._first or soft.tries
+        if word.fit > self._word.fit:
+            self._word, self._how = word, how
+        return self.result().found
 
     def result(self) -> Detection:
-        if self.settled:
-            return Detection(found=True, payload=self.payload, p_value=self.p_value, how=self.how)
-        return Detection(found=False, payload=None, p_value=self.p_value)
+        p_value = statistics.p_value(self._word.fit, self._tries, self._first or 1.0)
+        if p_value < FALSE_ALARM and self._word.doubt < _DOUBT:
+            return Detection(found=True, payload=self._word.payload, p_value=p_value, how=self._how)
+        return Detection(found=False, payload=None, p_value=p_value)
+
+
+class _Reel:
+    """A few frames of one size, evenly spaced however many there were."""
+
+    def __init__(self) -> None:
+        self.lumas: list[NDArray[np.float16]] = []
+        self.seen, self._stride = 0, 1
+
+    def add(self, frame: NDArray[np.uint8]) -> None:
+        if self.seen % self._stride == 0:
+            if len(self.lumas) == KEPT:
+                self.lumas = self.lumas[::2]
+                self._stride *= 2
+            if self.seen % self._stride == 0:
+                self.lumas.append(picture.luma(frame, picture.shrink(*frame.shape[:2])).astype(np.float16))
+        self.seen += 1
 
 
 class Detector:
@@ -75,30 +91,24 @@ class Detector:
 
     def __init__(self, key: bytes):
         self._key = key
-        self._kept: list[NDArray[np.float16]] = []
-        self._shape: tuple[int, int] | None = None
-        self._seen, self._stride = 0, 1
+        self._reels: dict[tuple[int, int], _Reel] = {}
 
     def add(self, frame: NDArray[np.uint8]) -> None:
-        """Look at one RGB frame, uint8 [h, w, 3]; a frame of another size than the first is left out."""
-        shape = frame.shape[:2]
-        if self._shape is None:
-            self._shape = shape
-        if shape != self._shape or min(shape) < 32:
+        """Look at one RGB frame, uint8 [h, w, 3]. Of a video that changes its size, the size of most frames counts;
+        after ``_SIZES`` different ones, further sizes are left out."""
+        height, width = frame.shape[:2]
+        if min(height, width) < _LEAST_SIDE:
             return
-        if self._seen % self._stride == 0:
-            if len(self._kept) == KEPT:
-                self._kept = self._kept[::2]
-                self._stride *= 2
-            if self._seen % self._stride == 0:
-                self._kept.append(picture.luma(frame, picture.shrink(*shape)).astype(np.float16))
-        self._seen += 1
+        if (height, width) not in self._reels and len(self._reels) == _SIZES:
+            return
+        self._reels.setdefault((height, width), _Reel()).add(frame)
 
     def result(self, thorough: bool = True) -> Detection:
         """What was found; unless ``thorough``, only in frames that are whole and upright."""
-        if not self._kept:
+        if not self._reels:
             return NOTHING
-        lumas = [kept.astype(np.float32) for kept in self._kept]
+        reel = max(self._reels.values(), key=lambda reel: reel.seen)
+        lumas = [luma.astype(np.float32) for luma in reel.lumas]
         if max(float(np.ptp(luma)) for luma in lumas) == 0.0:
             return NOTHING
         record = _Record()
@@ -121,7 +131,7 @@ def _attempts(lumas: list[NDArray[np.float32]], key: bytes, thorough: bool) -> I
         framed = [np.ascontiguousarray(luma[inner]) for luma in lumas]
         yield from _as_it_is(framed, key)
         yield from _stretched(framed, key)
-    if min(lumas[0].shape) >= _LEAST_SEARCHED:
+    if min(lumas[0].shape) >= max(_LEAST_SEARCHED, max(lumas[0].shape) / _MOST_RATIO):
         yield from _searched(lumas, key)
 
 
@@ -217,7 +227,8 @@ def _one_parameter(
     fits = reading.fits(soft).reshape(len(rough), -1).max(axis=1)
     for by in rough[np.argsort(fits)[::-1][:4]]:
         near = by + np.arange(-3, 4) * _FINE
-        yield reading.lattice_soft(np.array([sums(float(x), 6, 99) for x in near]), key), how
+        fine = reading.lattice_soft(np.array([sums(float(x), 6, 99) for x in near]), key)
+        yield replace(fine, tries=2 * fine.tries), how  # for they are near what fitted best
 
 
 def _searched(lumas: list[NDArray[np.float32]], key: bytes) -> Iterator[tuple[Soft, str]]:

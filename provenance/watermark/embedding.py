@@ -12,6 +12,9 @@ from provenance.watermark import coding, lapped, layout, picture
 
 MIN_SIZE = 128
 """Frames need as many pixels a side."""
+MOST_RATIO = 8
+"""Frames may be so many times as long as wide, or as wide as high."""
+PSNR_RANGE = (30.0, 60.0)
 PSNR = 42.1
 """Of a frame of 640 x 360 or more; smaller ones, which have less room, go down to ``PSNR_SMALL`` at 256 x 256."""
 PSNR_SMALL = 40.1
@@ -20,7 +23,7 @@ _SHARES = {"low": 0.76, "high": 0.10, "spread": 0.14}
 """How the error's energy is shared between the layers."""
 _STRENGTHS = np.arange(0.03, 2.4, 0.03)
 _TABLE = 1024
-_LOUDEST = (2.5, 1.25)
+_LOUDEST = (2.5, 1.3)
 """How far flat frames may be made up for, small ones and large ones: those get a fainter watermark than is allowed."""
 
 
@@ -43,8 +46,8 @@ class Embedder:
     def __init__(self, payload: bytes, height: int, width: int, key: bytes, psnr: float | None = None):
         self._factor = picture.shrink(height, width)
         self._size = (height, width)
-        self._grid = lapped.whole(height / self._factor, width / self._factor)
-        rows, columns = -(-height // self._factor), -(-width // self._factor)
+        rows, columns = height // self._factor, width // self._factor
+        self._grid = lapped.whole(rows, columns)
         code = coding.encode(payload)
         self._turn = lattice_turns(code, key, self._grid)
         self._pattern = spread_pattern(code, key, self._grid, (rows, columns))
@@ -65,7 +68,9 @@ class Embedder:
         pattern *= _scaled_to(pattern, self._energy * _SHARES["spread"], self._loudest)
         change += pattern
         change *= _scaled_to(change, self._energy, 1.0)
-        return _enlarge(change, self._factor)[: self._size[0], : self._size[1]]
+        change = _enlarge(change, self._factor)
+        left_over = [(0, whole - done) for whole, done in zip(self._size, change.shape, strict=True)]
+        return np.pad(change, left_over, mode="edge") if any(sum(left_over, ())) else change
 
     def mark(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A marked copy of an RGB frame, uint8 [h, w, 3]."""
@@ -182,10 +187,14 @@ def _enlarge(x: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
 
 
 def check_size(height: int, width: int) -> None:
-    """Raises InputError for frames too small to carry the payload."""
+    """Raises InputError for frames too small or too thin to carry the payload."""
     if min(height, width) < MIN_SIZE:
         raise InputError(
             f"frames to watermark must be at least {MIN_SIZE} pixels a side, not {width}x{height}; enlarge them first"
+        )
+    if max(height, width) > MOST_RATIO * min(height, width):
+        raise InputError(
+            f"frames to watermark may be {MOST_RATIO} times as long as wide, not {width}x{height}; cut them in pieces"
         )
 
 
@@ -193,10 +202,15 @@ def mark(
     frames: Iterable[NDArray[np.uint8]], payload: bytes, key: bytes, psnr: float | None = None
 ) -> Iterator[NDArray[np.uint8]]:
     """Frames [h, w, 3] in, marked frames out, one at a time: the products inside have threads of their own."""
-    embedders: dict[tuple[int, int], Embedder] = {}
+    if psnr is not None and not PSNR_RANGE[0] <= psnr <= PSNR_RANGE[1]:
+        raise InputError(f"a watermark's psnr is from {PSNR_RANGE[0]:g} to {PSNR_RANGE[1]:g} dB, not {psnr:g}")
+    embedder, size = None, None
     for frame in frames:
-        height, width = frame.shape[:2]
-        if (height, width) not in embedders:
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3:
+            what = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
+            raise InputError(f"a frame to watermark must be uint8 [h, w, 3], not {what}")
+        if embedder is None or frame.shape != size:
+            height, width = frame.shape[:2]
             check_size(height, width)
-            embedders[height, width] = Embedder(payload, height, width, key, psnr)
-        yield embedders[height, width].mark(frame)
+            embedder, size = Embedder(payload, height, width, key, psnr), frame.shape
+        yield embedder.mark(frame)

@@ -84,7 +84,7 @@ def within(size: float, pitch: float, offset: float) -> Axis:
     return Axis(pitch, offset, first, max(0, last - first + 1))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def _basis(axis: Axis, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Rows of the transform [count * MODES, size], the sum of each [count, MODES], and weights of block means."""
     x = (np.arange(size) + 0.5 - axis.offset) / axis.pitch

@@ -8,8 +8,8 @@ _FLOOR = 1.0
 """Grey levels; what is flatter than this counts as if it had as much noise."""
 _LIVELY = 6.0
 """Grey levels of rms detail at which a place has a cover of 1."""
-_COVER = (0.45, 1.6)
-_BRIGHT, _LEAST = 20.0, 0.45
+_COVER = (0.55, 1.6)
+_BRIGHT, _LEAST = 20.0, 0.38
 """Grey levels from which on a place gets all of the watermark, and the share that black gets."""
 
 
@@ -19,14 +19,12 @@ def shrink(height: int, width: int) -> int:
 
 
 def luma(frame: NDArray[np.uint8], factor: int = 1) -> NDArray[np.float32]:
-    """BT.601 luma [h, w] of an RGB frame [h, w, 3]; of squares of ``factor`` pixels if asked, the last ones in part."""
+    """BT.601 luma [h, w] of an RGB frame [h, w, 3]; of whole squares of ``factor`` pixels if asked."""
     if factor == 1:
         return (frame @ _LUMA).astype(np.float32, copy=False)
-    height, width = frame.shape[:2]
-    down, right = -height % factor, -width % factor
-    if down or right:
-        frame = np.pad(frame, ((0, down), (0, right), (0, 0)), mode="edge")
-    total = np.zeros((frame.shape[0] // factor, frame.shape[1] // factor, 3), np.uint16)
+    height, width = frame.shape[0] // factor, frame.shape[1] // factor
+    frame = frame[: height * factor, : width * factor]
+    total = np.zeros((height, width, 3), np.uint16 if factor <= 16 else np.uint32)
     for y in range(factor):
         for x in range(factor):
             total += frame[y::factor, x::factor]

@@ -91,8 +91,17 @@ def fits(soft: Soft, batch: int = 96) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
-def decode(soft: Soft, batch: int = 96) -> tuple[float, bytes]:
-    """The attempt whose best codeword fits best: its normalised correlation, and the payload.
+@dataclass(frozen=True)
+class Word:
+    """A codeword that was read: its payload, its correlation over the standard deviation, and ``coding.doubt``."""
+
+    payload: bytes
+    fit: float
+    doubt: float
+
+
+def decode(soft: Soft, batch: int = 96) -> Word:
+    """The word that fits any of the attempts best.
 
     Where a picture is flat, a negative of it leans to the opposite of every code bit, and a word that has most of those
     fits well too, with a wrong payload. So the opposite of the best attempt is asked as well; the better one counts.
@@ -103,8 +112,10 @@ def decode(soft: Soft, batch: int = 96) -> tuple[float, bytes]:
         at = int(fits.argmax())
         if fits[at] > best:
             best, payload, row = float(fits[at]), payloads[at], start + at
-    if best > _DOUBTED:
-        opposite, fits = coding.decode(-soft.bits[row : row + 1])
-        if fits[0] > best:
-            best, payload = float(fits[0]), opposite[0]
-    return best, payload
+    if best < _DOUBTED:
+        return Word(payload, best, 1.0)
+    bits = soft.bits[row]
+    opposite, fits = coding.decode(-bits[None])
+    if fits[0] > best:
+        best, payload, bits = float(fits[0]), opposite[0], -bits
+    return Word(payload, best, coding.doubt(payload, bits))

@@ -48,9 +48,9 @@ class Spectrum:
     def __init__(self, picture: NDArray[np.float32]):
         height, width = picture.shape
         self.centre = np.array([height / 2, width / 2])
-        self._size = _fast_size(2 * max(height, width, 256))
-        z = np.fft.rfft2(picture - picture.mean(), s=(self._size, self._size))
-        fy, fx = np.fft.fftfreq(self._size), np.fft.rfftfreq(self._size)
+        rows, columns = self._size = _fast_size(2 * max(height, 256)), _fast_size(2 * max(width, 256))
+        z = np.fft.rfft2(picture - picture.mean(), s=self._size)
+        fy, fx = np.fft.fftfreq(rows), np.fft.rfftfreq(columns)
         z *= np.exp(2j * np.pi * fy * (self.centre[0] - 0.5)).astype(np.complex64)[:, None]
         z *= np.exp(2j * np.pi * fx * (self.centre[1] - 0.5)).astype(np.complex64)[None]
         power = _blurred(z.real**2 + z.imag**2)
@@ -62,9 +62,9 @@ class Spectrum:
         """Z at these frequencies, cycles a pixel; 0 where the picture has none so high."""
         mirrored = fx < 0
         fy, fx = np.where(mirrored, -fy, fy), np.where(mirrored, -fx, fx)
-        row, column = np.rint(fy * self._size).astype(np.int64), np.rint(fx * self._size).astype(np.int64)
-        half = self._size // 2
-        outside = (np.abs(row) >= half) | (column >= half)
+        rows, columns = self._size
+        row, column = np.rint(fy * rows).astype(np.int64), np.rint(fx * columns).astype(np.int64)
+        outside = (np.abs(row) >= rows // 2) | (column >= columns // 2)
         row[outside], column[outside] = 0, 0
         z = self._z[row, column]
         z = np.where(mirrored, z.conj(), z)

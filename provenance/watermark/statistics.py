@@ -32,8 +32,11 @@ def log_p(fit: float) -> float:
     return _DRAWN[i] + (place - i) * (_DRAWN[i + 1] - _DRAWN[i])
 
 
-def p_value(best: float, tries: float) -> float:
-    """The chance that any of ``tries`` would do as well: 1 - (1 - p)^tries (Sidak)."""
+def p_value(best: float, tries: float, first: float = 1.0) -> float:
+    """The chance that any of ``tries`` would do as well: 1 - (1 - p)^tries (Sidak). One may stop as soon as it is small
+    enough; for that tries count 1 + ln(tries / first) times, ``first`` being those after which one could first stop.
+    """
+    tries *= 1.0 + math.log(max(1.0, tries / first))
     log_one = log_p(best)
     if log_one > -1e-12:
         return 1.0
