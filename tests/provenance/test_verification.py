@@ -159,6 +159,23 @@ def test_claiming_to_have_created_marked_pictures_is_altered(marked: Path, facts
     assert report.status == "altered" and "another clip's watermark" in report.findings[0]
 
 
+@pytest.mark.parametrize("change", ["mirrored", "cropped", "turned"])
+def test_nor_does_it_help_to_change_them_first(change: str, clip, encode, facts, tmp_path: Path) -> None:
+    import dataclasses
+
+    frames = watermark.embed(clip(13, size=(320, 320)), PAYLOAD)
+    frames = {
+        "mirrored": frames[:, :, ::-1],
+        "cropped": frames[:, 30:286, 40:296],
+        "turned": np.rot90(frames, 1, (1, 2)),
+    }[change]
+    stolen = encode(tmp_path / "stolen.mp4", np.ascontiguousarray(frames))
+    silent = dataclasses.replace(facts, payload=None)
+    signing._write_signed(stolen, tmp_path / "x.mp4", silent, "", keys.default_signer())
+    report = provenance.verify(tmp_path / "x.mp4")
+    assert report.status == "altered" and PAYLOAD.hex() in report.findings[0]
+
+
 def test_opening_marked_pictures_is_honest_and_said(marked: Path, tmp_path: Path) -> None:
     report = provenance.sign(marked, tmp_path / "x.mp4")
     assert report.status == "authentic"

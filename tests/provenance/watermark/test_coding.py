@@ -51,6 +51,28 @@ def test_no_other_word_near_by_fits_better() -> None:
             assert (word * soft).sum() <= fit[0] or np.array_equal(other, bits)
 
 
+def test_between_two_words_there_is_doubt_and_at_one_there_is_none() -> None:
+    one = b"8 bytes!"
+    near = bytes([one[0] ^ 1, *one[1:]])
+    between = (signs(one) + 0.9 * signs(near)) / np.sqrt(coding.CODE_BITS)
+    assert coding.decode(between[None])[0] == [one]
+    assert coding.doubt(one, between * 6 / np.sqrt(coding.CODE_BITS)) > 1e-3
+    assert coding.doubt(one, signs(one) * 16 / coding.CODE_BITS) < 1e-12
+
+
+def test_a_payload_that_is_given_is_seldom_a_neighbour_of_the_right_one() -> None:
+    # At the weakest signal that is read at all.
+    rng = np.random.default_rng(3)
+    payloads = [rng.bytes(8) for _ in range(600)]
+    clean = np.stack([signs(payload) for payload in payloads]) * 11.5 / coding.CODE_BITS
+    soft = clean + rng.normal(size=clean.shape) / np.sqrt(coding.CODE_BITS)
+    read, _ = coding.decode(soft)
+    sure = [coding.doubt(word, row) < 1e-3 for word, row in zip(read, soft, strict=True)]
+    wrong = [given != right for given, right in zip(read, payloads, strict=True)]
+    assert sum(wrong) > 60 and sum(sure) > 200
+    assert sum(w and s for w, s in zip(wrong, sure, strict=True)) <= 4
+
+
 def test_the_free_distance_is_that_of_the_published_generators() -> None:
     # Shortest path by code weight from state 0 back to it, leaving at once: Dijkstra over 1024 states.
     weight = coding._OUT.sum(axis=1)
