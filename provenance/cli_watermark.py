@@ -172,6 +172,7 @@ def _detect(arguments: argparse.Namespace) -> int:
                     "payload": payload.hex() if payload else None,
                     "text": _as_text(payload) if payload else None,
                     "p_value": found.p_value if found else None,
+                    "how": found.how if payload else None,
                     "error": trouble,
                 }
             )
@@ -181,10 +182,14 @@ def _detect(arguments: argparse.Namespace) -> int:
 
 
 def _said(found: "Detection | None", trouble: str | None) -> str:
+    from provenance.watermark import FALSE_ALARM
+
     if found is None:
         return f"unreadable: {escape(trouble or '')}"
     if found.payload is not None:
-        return f"found {_shown(found.payload)}, {_p(found.p_value)}"
+        return f"found {_shown(found.payload)}, {_p(found.p_value)}, {found.how}"
+    if found.p_value < FALSE_ALARM:
+        return f"traces of a watermark whose payload cannot be read, {_p(found.p_value)}"
     return f"no watermark found, {_p(found.p_value)}"
 
 
