@@ -2,7 +2,7 @@
 
     python benchmarks/watermark.py [--clips GLOB] [--attacks GLOB] [--methods NAME ...] [--peers-python PATH]
                                    [--small] [--saved 24] [--false-alarms 100000]
-                                   [--json FILE] [--plot FILE.png] [--jobs 2]
+                                   [--json FILE] [--plot FILE.png] [--jobs 2] [--report]
 
 The share of clips whose payload is recovered exactly, for every clip and attack of ``provenance.attacks``; PSNR, SSIM
 and times. Clips come from ``watermark_clips.py``. The peers (RivaGAN, dwtDct, dwtDctSvd, blind-watermark) live in an
@@ -62,6 +62,7 @@ def main() -> None:
     found = {names: {n: c for n, c in of.items() if fnmatch(n, arguments.clips)} for names, of in found.items()}
     with multiprocessing.get_context("spawn").Pool(arguments.jobs, maxtasksperchild=8) as pool:
         tasks = [t for n in sets for t in _missing(found[n], sets[n], codes, results, arguments.peers_python)]
+        tasks = [] if arguments.report else tasks
         progress = tqdm(pool.imap_unordered(measure.measure, tasks), total=len(tasks), unit="task", disable=not tasks)
         for line in progress:
             progress.write(line, file=sys.stderr)
@@ -100,6 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--false-alarms", type=int, default=0, metavar="N", help="windows of unmarked video")
     parser.add_argument("--json", type=Path, help="JSON lines with every result, to continue from")
     parser.add_argument("--plot", type=Path, help="a picture of the table (PNG)")
+    parser.add_argument("--report", action="store_true", help="measure nothing, print what the JSON file holds")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     return parser.parse_args()
 
