@@ -172,7 +172,7 @@ def _detect(arguments: argparse.Namespace) -> int:
                     "payload": payload.hex() if payload else None,
                     "text": _as_text(payload) if payload else None,
                     "p_value": found.p_value if found else None,
-                    "how": found.how if payload else None,
+                    "how": found.how if found and payload else None,
                     "error": trouble,
                 }
             )

@@ -1,7 +1,9 @@
 """Writing the watermark into frames."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -57,9 +59,12 @@ class Embedder:
         self._energy = max(0.05, 255.0**2 / 10 ** (psnr / 10) - 1 / 12)
         self._strength = lattice_strength(self._grid, (rows, columns), self._energy)
 
-    def change(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the watermark adds to each of R, G and B, [h, w], grey levels."""
-        luma = picture.luma(frame, self._factor)
+    def luma(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What of an RGB frame [h, w, 3] decides the change: luma of 640 x 360 pixels or not much more."""
+        return picture.luma(frame, self._factor)
+
+    def change(self, luma: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the watermark adds to each of R, G and B, grey levels, as large as ``luma``."""
         cover = picture.cover(luma)
         change = lattice_change(luma, self._turn, self._strength, self._grid)
         change *= cover
@@ -68,14 +73,15 @@ class Embedder:
         pattern *= _scaled_to(pattern, self._energy * _SHARES["spread"], self._loudest)
         change += pattern
         change *= _scaled_to(change, self._energy, 1.0)
+        return change
+
+    def add(self, frame: NDArray[np.uint8], change: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """A marked copy of the frame."""
         change = _enlarge(change, self._factor)
         left_over = [(0, whole - done) for whole, done in zip(self._size, change.shape, strict=True)]
-        return np.pad(change, left_over, mode="edge") if any(sum(left_over, ())) else change
-
-    def mark(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A marked copy of an RGB frame, uint8 [h, w, 3]."""
-        change = np.rint(self.change(frame)).astype(np.int16)
-        marked = frame + change[..., None]
+        if any(sum(left_over, ())):
+            change = np.pad(change, left_over, mode="edge")
+        marked = frame + np.rint(change).astype(np.int16)[..., None]
         np.clip(marked, 0, 255, out=marked)
         return marked.astype(np.uint8)
 
@@ -201,16 +207,36 @@ def check_size(height: int, width: int) -> None:
 def mark(
     frames: Iterable[NDArray[np.uint8]], payload: bytes, key: bytes, psnr: float | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Frames [h, w, 3] in, marked frames out, one at a time: the products inside have threads of their own."""
+    """Frames [h, w, 3] in, marked frames out, in order; the next is begun and the last finished meanwhile."""
     if psnr is not None and not PSNR_RANGE[0] <= psnr <= PSNR_RANGE[1]:
         raise InputError(f"a watermark's psnr is from {PSNR_RANGE[0]:g} to {PSNR_RANGE[1]:g} dB, not {psnr:g}")
     embedder, size = None, None
-    for frame in frames:
-        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3:
-            what = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
-            raise InputError(f"a frame to watermark must be uint8 [h, w, 3], not {what}")
-        if embedder is None or frame.shape != size:
-            height, width = frame.shape[:2]
-            check_size(height, width)
-            embedder, size = Embedder(payload, height, width, key, psnr), frame.shape
-        yield embedder.mark(frame)
+    begun: tuple[Embedder, NDArray[np.uint8], Future[NDArray[np.float32]]] | None = None
+    ending: deque[Future[NDArray[np.uint8]]] = deque()
+    # Products of matrices stay in this thread, for they may have threads of their own.
+    with ThreadPoolExecutor(1) as pool:
+        for frame in frames:
+            if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3:
+                what = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
+                raise InputError(f"a frame to watermark must be uint8 [h, w, 3], not {what}")
+            if embedder is None or frame.shape != size:
+                height, width = frame.shape[:2]
+                check_size(height, width)
+                embedder, size = Embedder(payload, height, width, key, psnr), frame.shape
+            following = embedder, frame, pool.submit(embedder.luma, frame)
+            if begun is not None:
+                ending.append(_end(begun, pool))
+            begun = following
+            if len(ending) > 1:
+                yield ending.popleft().result()
+        if begun is not None:
+            ending.append(_end(begun, pool))
+        while ending:
+            yield ending.popleft().result()
+
+
+def _end(
+    begun: tuple[Embedder, NDArray[np.uint8], Future[NDArray[np.float32]]], pool: ThreadPoolExecutor
+) -> Future[NDArray[np.uint8]]:
+    embedder, frame, luma = begun
+    return pool.submit(embedder.add, frame, embedder.change(luma.result()))
