@@ -6,7 +6,8 @@ AV1 for more than 8 bits, in WebM. Of the rest:
 
 - sound, subtitles, covers and fonts are copied bit for bit, with their times, languages and titles; streams of other
   data (GPS tracks, time codes) are left out, which ``Marked.notes`` says;
-- the pictures' times are kept: exactly, or in Matroska and WebM to the millisecond that these store;
+- the pictures' times are kept: exactly, or in Matroska and WebM to the millisecond that these store (with PyAV before
+  19 the start may move by a millisecond);
 - phone video is marked as stored, and its rotation kept as one (with PyAV 17.1 or newer);
 - pictures with an odd width or height, which H.264 and H.265 cannot store as 4:2:0, are stored as 4:4:4: no pixel is
   lost, but some players cannot show it. WebM keeps them as 4:2:0;

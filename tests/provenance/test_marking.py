@@ -32,13 +32,23 @@ def plain_film(frames: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> 
     return films.film(tmp_path_factory.mktemp("films") / "plain.mp4", frames)
 
 
+def same(new: list[Fraction], old: list[Fraction]) -> bool:
+    """Whether times are kept. FFmpeg 8.0 and older round where an edit list begins, by less than 2 ms for all alike."""
+    if int(av.__version__.split(".")[0]) >= 19:
+        return new == old
+    apart = [a - b for a, b in zip(new, old, strict=True)]
+    return max(map(abs, apart)) < Fraction(2, 1000) and max(apart) - min(apart) <= Fraction(1, 1000)
+
+
 def kept(source: Path, target: Path) -> marking.Marked:
     """Mark ``source`` and check all that holds for every file."""
     marked = marking.mark_file(source, target, PAYLOAD, again=True)
     times, before, old = films.pictures(source)
     new_times, after, new = films.pictures(target)
-    assert films.packets(target, "audio") == films.packets(source, "audio")
-    assert new_times == times and marked.frames == len(times)
+    sound, old_sound = films.packets(target, "audio"), films.packets(source, "audio")
+    assert [data for data, _, _ in sound] == [data for data, _, _ in old_sound]
+    assert same([at for _, at, _ in sound], [at for _, at, _ in old_sound])
+    assert same(new_times, times) and marked.frames == len(times)
     assert after.shape == before.shape
     assert films.psnr(before, after) > 37  # the watermark itself leaves 42, the encoder takes some
     for tag in ("colorspace", "color_range", "color_primaries", "color_trc", "rotation"):
@@ -73,7 +83,7 @@ def test_sound_times_colours_tags_and_chapters_stay(plain_film: Path, there: Pat
 def test_uneven_times_stay(frames: np.ndarray, tmp_path: Path, there: Path) -> None:
     source = films.film(tmp_path / "phone.mov", frames, base=Fraction(1, 600), times=UNEVEN)
     kept(source, there / "marked.mov")
-    assert films.pictures(there / "marked.mov")[0] == [Fraction(at, 600) for at in UNEVEN]
+    assert same(films.pictures(there / "marked.mov")[0], [Fraction(at, 600) for at in UNEVEN])
 
 
 @TURNS
