@@ -48,7 +48,7 @@ def _tamed() -> Iterator[None]:
     try:
         yield
     finally:
-        os.environ.pop("SVT_LOG")
+        os.environ.pop("SVT_LOG", None)
         if before is not None:
             os.environ["SVT_LOG"] = before
         if schedule is not None and schedule[0] != os.sched_getscheduler(0):
