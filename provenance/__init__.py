@@ -7,7 +7,7 @@
     found = provenance.watermark.detect(marked)       # .found, .payload, .p_value
 
 Everything is imported when first used, so ``import provenance`` costs nothing. Layers, each importing only those below:
-``cli`` and ``cli_watermark``; ``signing`` and ``marking``; ``verification`` and ``recoding``; ``report`` and
+``cli``; ``commands``; ``signing`` and ``marking``; ``verification`` and ``recoding``; ``report`` and
 ``manifest``; ``attacks``, ``watermark``, ``keys``, ``video`` and ``planes``; ``outputs``; ``errors``.
 """
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from provenance.errors import InputError, ProvenanceError
+from provenance.errors import ProvenanceError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,101 +62,14 @@ def _drop_output() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from provenance import __version__
-    from provenance.cli_watermark import add_commands
+    from provenance.commands import keys, sign, verify, watermark
 
     parser = _Parser(prog="provenance", description="Where does a video come from? Verify, sign, mark.")
     parser.add_argument("--version", action="version", version=f"provenance {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    command = commands.add_parser(
-        "verify",
-        help="say whether files are what they claim to be",
-        epilog="Exit codes: 0 authentic, 1 altered, 2 unreadable, 3 absent, 4 untrusted, 5 recovered; "
-        "of several files the worst, from best to worst 0 5 4 3 2 1.",
-    )
-    command.add_argument("files", nargs="+", metavar="FILE")
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument("--trust", action="append", metavar="PEM", help="also believe the roots in this file")
-    command.set_defaults(run=_verify)
-
-    command = commands.add_parser(
-        "sign",
-        help="sign an MP4 as it is",
-        description="Signs an existing MP4 as it is (c2pa.opened): you vouch that these are the bits you had, and "
-        "claim nothing about how they were made. No watermark is added.",
-    )
-    command.add_argument("source", metavar="SRC")
-    command.add_argument("-o", "--output", required=True, metavar="DST")
-    command.add_argument("--title", help="default: the name of SRC")
-    command.add_argument("--cert", metavar="PEM", help="your chain, leaf first; default: development identity")
-    command.add_argument("--key", metavar="PEM", help="the private key of --cert")
-    command.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
-    command.add_argument("--json", action="store_true", help="print the report as JSON")
-    command.set_defaults(run=_sign)
-
-    command = commands.add_parser("keys", help="the development identity of this machine")
-    command.add_argument(
-        "what",
-        nargs="?",
-        default="show",
-        choices=("show", "path", "export-root"),
-        help="show it (making it if need be), its folder, or its root certificate for others to trust",
-    )
-    command.set_defaults(run=_keys)
-
-    add_commands(commands)
+    group = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (verify, sign, keys, watermark):
+        command.add_commands(group)
     return parser
-
-
-def _verify(arguments: argparse.Namespace) -> int:
-    from provenance.report import worst_exit_code
-    from provenance.verification import verify
-
-    reports = []
-    for path in arguments.files:
-        report = verify(path, arguments.trust)
-        reports.append(report)
-        if arguments.json:
-            print(report.to_json(), flush=True)
-        elif len(arguments.files) > 1:
-            print(report.to_line(), flush=True)
-        else:
-            print(report.to_text(), flush=True)
-    return worst_exit_code(reports)
-
-
-def _sign(arguments: argparse.Namespace) -> int:
-    from provenance.keys import load_signer
-    from provenance.signing import sign
-
-    if (arguments.cert is None) != (arguments.key is None):
-        raise InputError("--cert and --key go together; give both, or neither for the development identity")
-    signer = load_signer(arguments.cert, arguments.key) if arguments.cert else None
-    report = sign(
-        arguments.source, arguments.output, title=arguments.title, signer=signer, overwrite=arguments.overwrite
-    )
-    print(report.to_json() if arguments.json else report.to_text())
-    return 0
-
-
-def _keys(arguments: argparse.Namespace) -> int:
-    from provenance import keys
-
-    if arguments.what == "path":
-        print(keys.key_folder())
-        return 0
-    signer = keys.default_signer()
-    root = keys.local_root() or ""
-    if arguments.what == "export-root":
-        print(root, end="")
-        return 0
-    print("development identity: names no person; trusted on this machine only, unless its root is exported")
-    print(f"  folder:  {keys.key_folder()}")
-    for label, pem in (("signer", signer.chain_pem), ("root", root)):
-        certificate = keys.certificates(pem)[0]
-        print(f"  {label + ':':<9}{certificate.subject.rfc4514_string()}")
-        print(f"           until {certificate.not_valid_after_utc:%Y-%m-%d}, SHA-256 {keys.fingerprint(certificate)}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""``provenance verify``."""
+
+import argparse
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``verify`` to the subparsers of ``provenance``."""
+    command = commands.add_parser(
+        "verify",
+        help="say whether files are what they claim to be",
+        epilog="Exit codes: 0 authentic, 1 altered, 2 unreadable, 3 absent, 4 untrusted, 5 recovered; "
+        "of several files the worst, from best to worst 0 5 4 3 2 1.",
+    )
+    command.add_argument("files", nargs="+", metavar="FILE")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument("--trust", action="append", metavar="PEM", help="also believe the roots in this file")
+    command.set_defaults(run=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from provenance.report import worst_exit_code
+    from provenance.verification import verify
+
+    reports = []
+    for path in arguments.files:
+        report = verify(path, arguments.trust)
+        reports.append(report)
+        if arguments.json:
+            print(report.to_json(), flush=True)
+        elif len(arguments.files) > 1:
+            print(report.to_line(), flush=True)
+        else:
+            print(report.to_text(), flush=True)
+    return worst_exit_code(reports)
