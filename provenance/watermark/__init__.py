@@ -4,8 +4,9 @@
     found = watermark.detect(marked)                          # found.found, found.payload, found.p_value
 
 How it works, what it withstands and what it proves: docs/watermark.md. From the ground up: ``coding`` (bits and code),
-``lapped`` (the transform), ``layout`` (what the key decides), ``picture``, ``statistics``; ``embedding`` writes;
-``reading`` reads where the geometry is known, ``geometry`` and ``search`` find it, ``detection`` puts them in order.
+``lapped`` (the transform), ``layout`` (what the key decides), ``picture``, ``statistics``, ``budget`` (how strongly);
+``embedding`` writes; ``reading`` reads where the geometry is known, ``geometry`` and ``search`` find it, ``detection``
+puts them in order.
 
 The default key is public, so that anyone can look a clip up; so anyone can also write a payload, or copy a watermark on
 to another clip. Only a signature proves who made it.
@@ -49,13 +50,17 @@ class Detector(detection.Detector):
 
 
 def mark(
-    frames: Iterable[NDArray[np.uint8]], payload: bytes, key: bytes | None = None, psnr: float | None = None
+    frames: Iterable[NDArray[np.uint8]],
+    payload: bytes,
+    key: bytes | None = None,
+    psnr: float | None = None,
+    count: int | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
-    """``embed`` for a stream: frames [h, w, 3] in, marked frames out, in order."""
+    """``embed`` for a stream: frames [h, w, 3] in, marked frames out, in order; ``count`` of them if that is known."""
     if not isinstance(payload, (bytes, bytearray)) or len(payload) != PAYLOAD_BYTES:
         what = len(payload) if isinstance(payload, (bytes, bytearray)) else type(payload).__name__
         raise InputError(f"a watermark payload is {PAYLOAD_BYTES} bytes, not {what}; shorten or pad it")
-    return embedding.mark(frames, bytes(payload), _known(key), psnr)
+    return embedding.mark(frames, bytes(payload), _known(key), psnr, count)
 
 
 def embed(
@@ -82,7 +87,7 @@ def embed(
         raise InputError("frames to watermark must be at least one; there is none")
     embedding.check_size(*frames.shape[1:3])
     out = np.empty_like(frames)
-    for i, marked in enumerate(mark(frames, payload, key, psnr)):
+    for i, marked in enumerate(mark(frames, payload, key, psnr, len(frames))):
         out[i] = marked
     return out
 

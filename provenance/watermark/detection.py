@@ -24,7 +24,7 @@ _FINE = 0.0008
 _ROUGH = 0.005
 """The same for its middle ``_PART`` blocks."""
 _PART = 9
-_KINDS = {"scale": "cropped or placed", "turn": "turned", "ratio": "cropped and stretched"}
+_KINDS = {"size": "cropped", "scale": "cropped or placed", "turn": "turned", "ratio": "cropped and stretched"}
 _LEAST_SIDE, _LEAST_SEARCHED, _MOST_RATIO = 32, 64, 8
 """Pixels a side that a picture must have to be looked at at all, and to be searched for the pattern; and how many times
 as long as wide it may be for that."""
@@ -107,18 +107,18 @@ class Detector:
         """What was found; unless ``thorough``, only in frames that are whole and upright."""
         if not self._reels:
             return NOTHING
-        reel = max(self._reels.values(), key=lambda reel: reel.seen)
+        size, reel = max(self._reels.items(), key=lambda item: item[1].seen)
         lumas = [luma.astype(np.float32) for luma in reel.lumas]
         if max(float(np.ptp(luma)) for luma in lumas) == 0.0:
             return NOTHING
         record = _Record()
-        for attempt in _attempts(lumas, self._key, thorough):
+        for attempt in _attempts(lumas, self._key, thorough, picture.shrink(*size)):
             if record.attempt(*attempt):
                 break
         return record.result()
 
 
-def _attempts(lumas: list[NDArray[np.float32]], key: bytes, thorough: bool) -> Iterator[tuple[Soft, str]]:
+def _attempts(lumas: list[NDArray[np.float32]], key: bytes, thorough: bool, shrunk: int) -> Iterator[tuple[Soft, str]]:
     yield from _as_it_is(lumas, key)
     if not thorough:
         return
@@ -132,7 +132,7 @@ def _attempts(lumas: list[NDArray[np.float32]], key: bytes, thorough: bool) -> I
         yield from _as_it_is(framed, key)
         yield from _stretched(framed, key)
     if min(lumas[0].shape) >= max(_LEAST_SEARCHED, max(lumas[0].shape) / _MOST_RATIO):
-        yield from _searched(lumas, key)
+        yield from _searched(lumas, key, shrunk)
 
 
 def _whole(luma: NDArray[np.float32], ratio: float | None = None) -> lapped.Grid:
@@ -231,12 +231,16 @@ def _one_parameter(
         yield replace(fine, tries=2 * fine.tries), how  # for they are near what fitted best
 
 
-def _searched(lumas: list[NDArray[np.float32]], key: bytes) -> Iterator[tuple[Soft, str]]:
-    """Cropped, turned, placed in another picture: the spread layer finds where, then both are read."""
+def _searched(lumas: list[NDArray[np.float32]], key: bytes, shrunk: int) -> Iterator[tuple[Soft, str]]:
+    """Cropped, turned, placed in another picture: the spread layer finds where, then both are read. Of the first
+    picture alone too, which a codec keeps best."""
     every = tuple(range(geometry.SYMMETRIES))
-    pooled = search.Search(_pooled(lumas), key)
+    pooled = search.Search(_pooled(lumas), key, shrunk)
+    first = search.Search(_pooled(lumas[:1]), key, shrunk)
+    yield from _found(pooled, lumas, "size", (0, 1), key)
+    yield from _found(first, lumas[:1], "size", (0, 1), key)
     yield from _found(pooled, lumas, "scale", every, key)
-    yield from _found(search.Search(_pooled(lumas[:1]), key), lumas, "scale", (0, 1), key)
+    yield from _found(first, lumas[:1], "scale", (0, 1), key)
     for kind in ("turn", "ratio"):
         for which in (0, 1):
             yield from _found(pooled, lumas, kind, (which,), key)

@@ -21,9 +21,17 @@ from provenance.watermark.geometry import Alignment, symmetry
 TILE = layout.TILE * lapped.UNIT
 _FIELD = 96
 """Shifts tried a tile and axis; more than twice the highest k."""
-_COARSE = {"scale": (448, 0.005), "ratio": (288, 0.008), "turn": (288, 0.008)}
+_COARSE = {"size": (448, 0.0), "scale": (448, 0.005), "ratio": (288, 0.008), "turn": (288, 0.008)}
 """For each kind of search the side of the middle part that is looked at first, in pixels, and the step between
 candidates: a small part forgives small errors of A, a large one holds more of the pattern."""
+_SIZES = (
+    *((256, 256), (480, 480), (512, 512), (720, 720), (1024, 1024), (1080, 1080)),
+    *((640, 360), (640, 480), (720, 404), (720, 480), (720, 576), (768, 432), (832, 480), (854, 480), (960, 540)),
+    *((1024, 576), (1280, 704), (1280, 720), (1440, 1080), (1920, 1080), (2560, 1440), (3840, 2160)),
+)
+"""Usual sizes of video, also upright: a crop that was not resized has the scale of one of them."""
+_LEAST_LEFT = 0.3
+"""Of each side, in such a crop."""
 _BATCH = 48
 _OUTLIER = 2.0
 
@@ -117,9 +125,13 @@ def matrix(scale: float, turn: float = 0.0, ratio: float = 1.0) -> NDArray[np.fl
     return np.array([[c * high, -s * wide], [s * high, c * wide]], np.float64)
 
 
-def matrices_for(kind: str, size: float) -> NDArray[np.float64]:
-    """Candidates for A, [b, 2, 2]. ``size`` is the scale at which the whole plane would fit the picture."""
+def matrices_for(kind: str, size: float, shrunk: int = 1) -> NDArray[np.float64]:
+    """Candidates for A, [b, 2, 2]. ``size`` is the scale at which the whole plane would fit the picture, ``shrunk`` by
+    which factor the picture was made smaller to be looked at."""
     step = _COARSE[kind][1]
+    if kind == "size":
+        scales = {math.sqrt(high * wide) / (lapped.SIDE * lapped.UNIT * shrunk) for wide, high in _SIZES}
+        return np.array([matrix(s) for s in sorted(scales) if _LEAST_LEFT * s < size < 0.99 * s]).reshape(-1, 2, 2)
 
     def span(low: float, high: float) -> NDArray[np.float64]:
         return np.arange(round(low / step), round(high / step) + 1).astype(np.float64) * step
@@ -136,8 +148,8 @@ def matrices_for(kind: str, size: float) -> NDArray[np.float64]:
 class Search:
     """Looks for the plane in one picture [h, w], as ``picture.residual`` makes them; keeps what it has transformed."""
 
-    def __init__(self, picture: NDArray[np.float32], key: bytes):
-        self._picture, self._key = picture, key
+    def __init__(self, picture: NDArray[np.float32], key: bytes, shrunk: int = 1):
+        self._picture, self._key, self._shrunk = picture, key, shrunk
         self._spectra: dict[tuple[int, int], Spectrum] = {}
 
     def spectrum(self, which: int, side: int = 0) -> Spectrum:
@@ -150,7 +162,9 @@ class Search:
     def candidates(self, kind: str, symmetries: tuple[int, ...], keep: int = 8) -> list[Candidate]:
         """The best candidates of a kind, refined, best first."""
         height, width = self._picture.shape
-        options = matrices_for(kind, float(np.sqrt(height * width)) / (lapped.SIDE * lapped.UNIT))
+        options = matrices_for(kind, float(np.sqrt(height * width)) / (lapped.SIDE * lapped.UNIT), self._shrunk)
+        if not len(options):
+            return []
         rough = []
         for which in symmetries:
             spectrum = self.spectrum(which, _COARSE[kind][0])
