@@ -23,3 +23,9 @@ def test_a_better_fit_is_never_likelier(a: float, b: float, tries: int) -> None:
     low, high = sorted((a, b))
     assert 0.0 <= statistics.p_value(high, tries) <= statistics.p_value(low, tries) <= 1.0
     assert statistics.p_value(a, tries) <= statistics.p_value(a, tries + 1)
+
+
+def test_what_counts_as_found_rests_on_the_bound_alone() -> None:
+    fit = 11.0
+    assert statistics.log_p(fit) == pytest.approx(statistics.MESSAGES + statistics.log_tail(fit))
+    assert statistics.p_value(fit, 1) > 1e-9
