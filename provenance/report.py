@@ -50,7 +50,7 @@ class Report:
     status: str
     """authentic, altered, unreadable, absent, untrusted or recovered."""
     manifest: dict[str, Any] | None = None
-    """What the active manifest says; None without one. See ``provenance.manifest.describe``."""
+    """What the active manifest says; None without one. See ``provenance.description.describe``."""
     watermark: "Detection | None" = None
     """None when the pictures were not looked at."""
     findings: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import provenance
-from provenance import keys, manifest, signing, verification, video, watermark
+from provenance import credentials, keys, manifest, signing, verification, video, watermark
 from provenance.errors import KeyFileError, MediaError
 
 PAYLOAD = b"8 bytes!"
@@ -81,11 +81,11 @@ def test_no_changed_byte_of_a_manifest_changes_what_is_reported(
     (tmp_path / "x.mp4").write_bytes(data)
     anchors = keys.trust_anchors()
     try:
-        said, state, failures = verification._read_manifest(tmp_path / "x.mp4", anchors)
+        said, state, failures = credentials.read(tmp_path / "x.mp4", anchors)
     except MediaError:
         return
     if state in ("Trusted", "Valid"):
-        assert (said, state, failures) == verification._read_manifest(signed, anchors)
+        assert (said, state, failures) == credentials.read(signed, anchors)
     else:
         assert failures or state is None
 
