@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from provenance.manifest import GENERATION
+from provenance.unhashed import LABEL as UNHASHED
 
 if TYPE_CHECKING:
     from c2pa import Reader
@@ -14,14 +15,16 @@ if TYPE_CHECKING:
 _LARGEST_PROMPT = 100_000
 
 
-def describe(store: Mapping[str, Any], reader: "Reader | None" = None) -> dict[str, Any]:
+def describe(
+    store: Mapping[str, Any], reader: "Reader | None" = None, results: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The active manifest of a store (``Reader.json()`` parsed), in plain words and types, with nothing trusted:
     a stranger wrote it, and any part may be missing or of an unexpected kind."""
     active = _dict(_dict(store.get("manifests")).get(store.get("active_manifest", "")))
-    assertions = [a for a in _list(active.get("assertions")) if isinstance(a, dict)]
+    assertions = _assertions(active)
 
     def data(prefix: str) -> list[dict]:
-        return [_dict(a.get("data")) for a in assertions if str(a.get("label", "")).split("__")[0] == prefix]
+        return _data(assertions, prefix)
 
     actions = [
         {"action": a.get("action"), "when": a.get("when"), "origin": a.get("digitalSourceType")}
@@ -47,16 +50,74 @@ def describe(store: Mapping[str, Any], reader: "Reader | None" = None) -> dict[s
             "serial": signature.get("cert_serial_number"),
         },
         "actions": actions,
-        "ingredients": [{k: i.get(k) for k in ("title", "relationship", "format")} for i in ingredients],
+        "ingredients": [_ingredient(i, store, _dict(results)) for i in ingredients],
+        "training": _training(data("cawg.training-mining")),
         "prompt": _prompt(ingredients, reader),
         "generation": next((_with_settings(d) for d in data(GENERATION)), None),
-        "soft_bindings": [
-            {"alg": binding.get("alg"), "payload": value}
-            for binding in data("c2pa.soft-binding")
-            for block in _list(binding.get("blocks"))
-            for value in [_hex(_dict(block).get("value"))]
-        ],
+        "soft_bindings": _soft_bindings(assertions),
+        "unhashed": next(iter(data(UNHASHED)), None),
     }
+
+
+def _assertions(manifest: dict) -> list[dict]:
+    return [a for a in _list(manifest.get("assertions")) if isinstance(a, dict)]
+
+
+def _data(assertions: list[dict], prefix: str) -> list[dict]:
+    return [_dict(a.get("data")) for a in assertions if str(a.get("label", "")).split("__")[0] == prefix]
+
+
+def _soft_bindings(assertions: list[dict]) -> list[dict[str, Any]]:
+    return [
+        {"alg": binding.get("alg"), "payload": _hex(_dict(block).get("value"))}
+        for binding in _data(assertions, "c2pa.soft-binding")
+        for block in _list(binding.get("blocks"))
+    ]
+
+
+def _ingredient(ingredient: dict, store: Mapping[str, Any], results: dict) -> dict[str, Any]:
+    """A source of the file, and what its own credentials were found to be worth: the status of a report.
+
+    The signer's program validated them when it took the source in; what is different now, above all whom this machine
+    trusts, C2PA gives as differences from that.
+    """
+    label = ingredient.get("active_manifest")
+    own = _dict(_dict(store.get("manifests")).get(label)) if isinstance(label, str) else {}
+    checked = _dict(_dict(ingredient.get("validation_results")).get("activeManifest"))
+    codes = {kind: {str(_dict(c).get("code")) for c in _list(checked.get(kind))} for kind in ("success", "failure")}
+    for delta in _list(results.get("ingredientDeltas")):
+        if str(_dict(delta).get("ingredientAssertionURI")).endswith(f"/{ingredient.get('label')}"):
+            for kind, found in codes.items():
+                new = _list(_dict(_dict(delta).get("validationDeltas")).get(kind))
+                found |= {str(_dict(c).get("code")) for c in new}
+    signature = _dict(own.get("signature_info"))
+    unknown = "signingCredential.untrusted"
+    wrong = sorted(codes["failure"] - {unknown})
+    status = "untrusted"
+    if not label:
+        status = "absent"
+    elif wrong or not own:
+        status = "altered"
+    elif "signingCredential.trusted" in codes["success"] and unknown not in codes["failure"]:
+        status = "authentic"
+    return {
+        **{k: ingredient.get(k) for k in ("title", "relationship", "format")},
+        "status": status,
+        "failures": wrong,
+        "signer": signature.get("common_name") or signature.get("issuer"),
+        "soft_bindings": _soft_bindings(_assertions(own)),
+    }
+
+
+def _training(assertions: list[dict]) -> dict[str, Any] | None:
+    """What the signer allows to be done with the file (CAWG training and data mining assertion 1.1)."""
+    entries = {
+        str(name): {"use": entry.get("use"), "terms": entry.get("constraint_info")}
+        for assertion in assertions
+        for name, entry in _dict(assertion.get("entries")).items()
+        if isinstance(entry, dict)
+    }
+    return entries or None
 
 
 def _prompt(ingredients: list[dict], reader: "Reader | None") -> str | None:

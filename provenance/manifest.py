@@ -1,24 +1,27 @@
-"""Facts about a clip -> a C2PA manifest, and a manifest -> what it says.
+"""Facts about a clip -> a C2PA manifest.
 
 C2PA specification 2.x: ``c2pa.created`` with the IPTC digital source type trainedAlgorithmicMedia says that the whole
 picture came from a model; ``c2pa.watermarked.bound`` with a ``c2pa.soft-binding`` assertion says which watermark points
 to this manifest; prompt and model are ``inputTo`` ingredients of the creation. Seed, settings and digests go into an
 assertion of our own, ``io.sorajax.generation``. All are *created* assertions, so that the signer answers for them.
 
-A file that is signed as it is, made elsewhere, gets ``c2pa.opened`` on itself as ``parentOf`` ingredient (the EDIT
-intent): the signer vouches that these are the bits it had, and claims nothing about how they were made.
+A file that is signed as it is, made elsewhere, gets ``c2pa.opened`` on itself, or on the file that it was edited from,
+as ``parentOf`` ingredient: the signer vouches that these are the bits it had, and claims nothing about how they were
+made. The files named are put in by ``provenance.sources``.
 """
 
 import hashlib
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from provenance import history
 from provenance.errors import InputError
+from provenance.history import History
 from provenance.watermark import ALGORITHM, PAYLOAD_BYTES
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 MIME = "video/mp4"
 GENERATION = "io.sorajax.generation"
 """Label of our own assertion."""
+NOTHING = History()
+"""No account but that of the file itself."""
 AI_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
@@ -70,25 +75,34 @@ def prompt_digest(prompt: str) -> str:
     return hashlib.sha256(prompt.encode()).hexdigest()
 
 
-def context(anchors: str = "") -> "Context":
-    """C2PA settings for signing and reading: the given trust anchors, and never a network address."""
+def context(anchors: str = "", *, chunk: int | None = None) -> "Context":
+    """C2PA settings for signing and reading: the given trust anchors, and never a network address.
+
+    Args:
+        anchors: PEM text.
+        chunk: KiB of media data that get a hash of their own, see ``provenance.localise``; None hashes them as one.
+    """
     from c2pa import Context
 
     from provenance.keys import ACCEPTED_EKU
 
+    chunks = {} if chunk is None else {"merkle_tree_chunk_size_in_kb": chunk, "merkle_tree_max_proofs": 0}
     trust = {"user_anchors": anchors, "trust_config": "\n".join(ACCEPTED_EKU)} if anchors else {}
     return Context.from_dict(
         {
             "trust": trust,
             "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
-            "core": {"allowed_network_hosts": []},
+            "core": {"allowed_network_hosts": [], **chunks},
             "soft_binding": {"soft_binding_algorithms": [ALGORITHM]},
+            "builder": {"thumbnail": {"enabled": False}},  # of a still it would be many times its size
         }
     )
 
 
-def generated(facts: Facts, ctx: "Context") -> "Builder":
-    """A manifest for a clip that a model made."""
+def generated(
+    facts: Facts, ctx: "Context", *, mime: str = MIME, account: History = NOTHING, extra: Sequence[dict[str, Any]] = ()
+) -> "Builder":
+    """A manifest for a clip that a model made, maybe out of the account's inputs. ``extra`` are more assertions."""
     from c2pa import Builder
 
     agent = {"name": facts.generator_name, "version": facts.generator_version}
@@ -114,10 +128,12 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
         )
     created = {
         "action": "c2pa.created",
-        "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "when": _now(),
         "digitalSourceType": AI_MEDIA,
         "softwareAgent": agent,
-        "parameters": {"ingredientIds": [ingredient["label"] for ingredient in ingredients]},
+        "parameters": {
+            "ingredientIds": [ingredient["label"] for ingredient in ingredients] + history.input_labels(account)
+        },
     }
     digest = facts.prompt_sha256 or (None if facts.prompt is None else prompt_digest(facts.prompt))
     generation = {
@@ -128,7 +144,7 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
         "settings": json.dumps(facts.settings, sort_keys=True, default=dict),
     }
     actions: list[dict[str, Any]] = [created]
-    assertions = [{"label": GENERATION, "created": True, "data": generation}]
+    assertions = [{"label": GENERATION, "created": True, "data": generation}, *history.assertions(account), *extra]
     if facts.payload is not None:
         actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": agent})
         # A list of bytes is what c2pa-python turns into a CBOR byte string.
@@ -138,7 +154,7 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
     builder = Builder(
         {
             "title": facts.title,
-            "format": MIME,
+            "format": mime,
             "claim_generator_info": [agent],
             "assertions": assertions,
             "ingredients": ingredients,
@@ -150,14 +166,32 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
     return builder
 
 
-def as_it_is(title: str, generator: Mapping[str, str], ctx: "Context") -> "Builder":
-    """A manifest for a file made elsewhere: ``c2pa.opened``, itself as parent, no claim about its making."""
-    from c2pa import Builder, C2paBuilderIntent
+def as_it_is(
+    title: str,
+    generator: Mapping[str, str],
+    ctx: "Context",
+    *,
+    mime: str = MIME,
+    account: History = NOTHING,
+    extra: Sequence[dict[str, Any]] = (),
+) -> "Builder":
+    """A manifest for a file made elsewhere: ``c2pa.opened`` on its parent, then the account's edits; no claim about its
+    making. The parent is the file itself unless the account names another."""
+    from c2pa import Builder
 
     _check_plain(title, "title")
-    builder = Builder({"title": title, "format": MIME, "claim_generator_info": [dict(generator)]}, ctx)
-    builder.set_intent(C2paBuilderIntent.EDIT)
-    return builder
+    _check_plain(account.terms, "terms")
+    assertions = [
+        {"label": "c2pa.actions.v2", "created": True, "data": {"actions": history.actions(account, _now())}},
+        *history.assertions(account),
+        *extra,
+    ]
+    said = {"title": title, "format": mime, "claim_generator_info": [dict(generator)], "assertions": assertions}
+    return Builder(said, ctx)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _check_plain(value: Any, name: str) -> None:

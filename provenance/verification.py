@@ -23,8 +23,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance import credentials, keys, video
+from provenance import credentials, formats, keys, localise, stills, unhashed, video
+from provenance.credentials import Credentials
 from provenance.errors import KeyFileError, MediaError
+from provenance.localise import Span
 from provenance.report import Report
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 MOST_FRAMES = 32
 """Longer videos are sampled evenly: more frames hardly help the watermark."""
 
-_BMFF = ("mp4", "mov")
+_MISMATCH = "assertion.bmffHash.mismatch"
+_SIGNED_HASHES_HOLD = {_MISMATCH, "signingCredential.expired", "signingCredential.invalid"}
 _TAKES_IN = ("c2pa.opened", "c2pa.placed")
 _TAKEN_IN = ("parentOf", "componentOf")
 
@@ -43,13 +46,16 @@ def verify(
     trust: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     *,
     watermark_key: bytes | None = None,
+    manifest: str | os.PathLike | None = None,
 ) -> Report:
     """Verify one file.
 
     Args:
-        path: a video file.
+        path: a video or a picture, see ``provenance.formats``. Credentials that it does not carry itself are looked for
+            in the sidecar beside it, which has its name and ends in .c2pa.
         trust: PEM file or files with roots to believe, besides this machine's own and ``$SORAJAX_TRUST``.
         watermark_key: a private watermark key; None is the public one.
+        manifest: a sidecar to use instead of what the file carries.
 
     Raises:
         KeyFileError: a trust list that cannot be read. Nothing else: a file that cannot be read is ``unreadable``.
@@ -65,43 +71,66 @@ def verify(
         anchors = ""
         findings.append("this machine's own development root is damaged and was left out")
     try:
-        info = video.probe(path)
-        manifest, state, failures = None, None, []
-        if info.container in _BMFF:
-            manifest, state, failures = credentials.read(Path(path), anchors)
-        else:
-            findings.append(f"credentials are read from MP4 and MOV only; this is {info.container}")
+        format = formats.of(path)
+        _ = video.probe(path) if format.container else stills.probe(path)
+        held = credentials.read(Path(path), format, anchors, None if manifest is None else Path(manifest))
         # A crop or a mirror image of a marked clip needs a search. Where a signer says that existing material was taken
         # in, what is found would change nothing.
-        mark, trouble = _look(path, watermark_key, thorough=manifest is None or not _takes_in(manifest))
-        if trouble and state is None:
+        mark, trouble = _look(path, format, watermark_key, thorough=held.said is None or not _takes_in(held.said))
+        if trouble and held.state is None:
             raise MediaError(trouble)
     except MediaError as error:
         return Report(path=name, status="unreadable", findings=(str(error), *findings))
     if trouble:
         findings.append(f"the pictures could not be searched for a watermark: {trouble}")
+    findings += held.notes
+    said, state = held.said, held.state
     if state is None:
         return Report(path=name, status="absent", watermark=mark, findings=(*_without_manifest(mark), *findings))
-    contradictions, notes = _compare(manifest, mark) if manifest is not None else ([], [])
-    reasons = failures + contradictions
+    contradictions, notes = _compare(said, mark) if said is not None else ([], [])
+    hidden, placed, spans = _examine(Path(path), format, held)
+    reasons = [*held.failures, *hidden, *contradictions]
     if reasons or state == "Invalid":
         status = "altered"
     elif state == "Trusted":
         status = "authentic"
     else:
         status = "untrusted"
-    found = (*reasons, *_about_signer(manifest or {}, status), *notes, *findings)
-    return Report(path=name, status=status, manifest=manifest, watermark=mark, findings=found)
+    found = (*reasons, *placed, *_about_signer(said or {}, status), *_about_sources(said or {}), *notes, *findings)
+    return Report(path=name, status=status, manifest=said, watermark=mark, findings=found, altered=spans)
 
 
-def _look(path: str | os.PathLike, key: bytes | None, thorough: bool) -> tuple["Detection", str | None]:
+def _examine(path: Path, format: formats.Format, held: Credentials) -> tuple[list[str], list[str], tuple[Span, ...]]:
+    """(contradictions, notes, what was altered when) of the parts of a video that C2PA's verdict says nothing about."""
+    if not format.is_bmff or held.said is None:
+        return [], [], ()
+    try:
+        reasons, notes = unhashed.compare(path, held.said["unhashed"], held.binding)
+        if _MISMATCH not in held.codes:
+            return reasons, notes, ()
+        notes += unhashed.unknown(path)
+    except (MediaError, OSError) as error:
+        return [], [f"the boxes that C2PA does not hash could not be examined: {error}"], ()
+    if held.codes - _SIGNED_HASHES_HOLD:
+        return reasons, notes, ()  # whoever changed the manifest may have changed the hashes in it
+    located = localise.locate(path, held.binding)
+    return reasons, [*located.findings, *notes], located.spans
+
+
+def _look(
+    path: str | os.PathLike, format: formats.Format, key: bytes | None, thorough: bool
+) -> tuple["Detection", str | None]:
     """Search the pictures, and what kept them from being decoded."""
     from provenance.watermark import Detector
 
     detector, trouble, seen = Detector(key), None, 0
     try:
-        step = max(1, math.ceil(video.count_frames(path) / MOST_FRAMES))
-        for frame in video.read_frames(path, step=step):
+        if format.container:
+            step = max(1, math.ceil(video.count_frames(path) / MOST_FRAMES))
+            frames = video.read_frames(path, step=step)
+        else:
+            frames = stills.read_frames(path)
+        for frame in frames:
             if seen == MOST_FRAMES:  # a packet may hold more than one frame
                 break
             detector.add(frame)
@@ -136,6 +165,10 @@ def _compare(manifest: dict[str, Any], mark: "Detection") -> tuple[list[str], li
         return [], []
     if named:
         return [f"the pictures carry the watermark {carried}, of another clip than the manifest's ({named[0]})"], []
+    for source in manifest.get("ingredients") or []:
+        brought = [b["payload"] for b in source["soft_bindings"] if b["alg"] == ALGORITHM]
+        if source["relationship"] in _TAKEN_IN and carried in brought:
+            return [], [f"the pictures carry the watermark {carried}, that of their source {source['title']}"]
     actions = [a["action"] for a in manifest.get("actions") or []]
     # What was opened or placed may have brought its watermark along.
     if "c2pa.created" in actions and not _takes_in(manifest):
@@ -150,6 +183,15 @@ def _takes_in(manifest: dict[str, Any]) -> bool:
     actions = [a["action"] for a in manifest.get("actions") or []]
     relationships = [i["relationship"] for i in manifest.get("ingredients") or []]
     return any(a in _TAKES_IN for a in actions) or any(r in _TAKEN_IN for r in relationships)
+
+
+def _about_sources(manifest: dict[str, Any]) -> list[str]:
+    return [
+        f"the credentials of its source {source['title']} did not hold when it was taken in: "
+        + ", ".join(source["failures"] or ["they are missing"])
+        for source in manifest.get("ingredients") or []
+        if source["status"] == "altered"
+    ]
 
 
 def _about_signer(manifest: dict[str, Any], status: str) -> list[str]:
