@@ -145,6 +145,7 @@ def _read(path: Path, format: Format, anchors: str, store: bytes | None = None, 
         failures = ("the manifest is not valid",)
     if state != "Invalid":
         failures = ()
+        state = "Trusted" if _vouched_for(results) else state
     return Credentials(said=said, state=state, failures=failures, codes=codes, binding=binding)
 
 
@@ -202,6 +203,13 @@ def _binding(detailed: Any) -> dict[str, Any] | None:
         return found[0] if found and isinstance(found[0], dict) else None
     except (KeyError, TypeError, AttributeError):
         return None
+
+
+def _vouched_for(results: dict[str, Any]) -> bool:
+    """Whether the signer of a valid manifest is trusted. C2PA's state is about the signers of its sources as well."""
+    active = results.get("activeManifest") or {}
+    said = [str(success.get("code")) for success in active.get("success") or []]
+    return "signingCredential.trusted" in said and not active.get("failure")
 
 
 def _failures(results: dict[str, Any]) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -84,22 +84,22 @@ def _ingredient(ingredient: dict, store: Mapping[str, Any], results: dict) -> di
     label = ingredient.get("active_manifest")
     own = _dict(_dict(store.get("manifests")).get(label)) if isinstance(label, str) else {}
     checked = _dict(_dict(ingredient.get("validation_results")).get("activeManifest"))
-    codes = {kind: {str(_dict(c).get("code")) for c in _list(checked.get(kind))} for kind in ("success", "failure")}
-    for delta in _list(results.get("ingredientDeltas")):
-        if str(_dict(delta).get("ingredientAssertionURI")).endswith(f"/{ingredient.get('label')}"):
-            for kind, found in codes.items():
-                new = _list(_dict(_dict(delta).get("validationDeltas")).get(kind))
-                found |= {str(_dict(c).get("code")) for c in new}
-    signature = _dict(own.get("signature_info"))
-    unknown = "signingCredential.untrusted"
-    wrong = sorted(codes["failure"] - {unknown})
-    status = "untrusted"
+    differs = [
+        _dict(_dict(delta).get("validationDeltas"))
+        for delta in _list(results.get("ingredientDeltas"))
+        if str(_dict(delta).get("ingredientAssertionURI")).endswith(f"/{ingredient.get('label')}")
+    ]
+    trusted, unknown = "signingCredential.trusted", "signingCredential.untrusted"
+    new = _codes(differs, "success") | _codes(differs, "failure")
+    vouched = trusted in (new if new & {trusted, unknown} else _codes([checked], "success"))
+    wrong = sorted((_codes([checked], "failure") | _codes(differs, "failure")) - {unknown})
     if not label:
         status = "absent"
     elif wrong or not own:
         status = "altered"
-    elif "signingCredential.trusted" in codes["success"] and unknown not in codes["failure"]:
-        status = "authentic"
+    else:
+        status = "authentic" if vouched else "untrusted"
+    signature = _dict(own.get("signature_info"))
     return {
         **{k: ingredient.get(k) for k in ("title", "relationship", "format")},
         "status": status,
@@ -107,6 +107,10 @@ def _ingredient(ingredient: dict, store: Mapping[str, Any], results: dict) -> di
         "signer": signature.get("common_name") or signature.get("issuer"),
         "soft_bindings": _soft_bindings(_assertions(own)),
     }
+
+
+def _codes(results: list[dict], kind: str) -> set[str]:
+    return {str(_dict(found).get("code")) for result in results for found in _list(result.get(kind))}
 
 
 def _training(assertions: list[dict]) -> dict[str, Any] | None:

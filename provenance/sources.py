@@ -55,6 +55,8 @@ def add_source(
             builder.add_ingredient(said, mime, file)
     except OSError as error:
         raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except MediaError as error:
+        raise error if str(path) in str(error) else MediaError(f"{path}: {error}") from None
     except C2paError as error:
         raise MediaError(f"{path} cannot be stated as a source: {' '.join(str(error).split())[:300]}") from None
 

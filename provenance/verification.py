@@ -186,12 +186,14 @@ def _takes_in(manifest: dict[str, Any]) -> bool:
 
 
 def _about_sources(manifest: dict[str, Any]) -> list[str]:
-    return [
-        f"the credentials of its source {source['title']} did not hold when it was taken in: "
-        + ", ".join(source["failures"] or ["they are missing"])
-        for source in manifest.get("ingredients") or []
-        if source["status"] == "altered"
-    ]
+    said = []
+    for source in manifest.get("ingredients") or []:
+        if source["status"] == "altered":
+            why = ", ".join(source["failures"] or ["they are missing"])
+            said.append(f"the credentials of its source {source['title']} did not hold when it was taken in: {why}")
+        elif source["status"] == "untrusted":
+            said.append(f"no trust list given here vouches for the signer of its source {source['title']}")
+    return said
 
 
 def _about_signer(manifest: dict[str, Any], status: str) -> list[str]:

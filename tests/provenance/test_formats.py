@@ -23,9 +23,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, clip) -> Path:
     folder, frames = tmp_path_factory.mktemp("formats"), clip(3, size=(64, 64))
     for suffix in (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"):
         codec, sound = CODECS.get(suffix, ("libx264", "aac"))
-        films.film(
-            folder / f"a{suffix}", frames, codec=codec, sound=sound, container="mp4" if suffix == ".m4v" else None
-        )
+        container = "mp4" if suffix == ".m4v" else None
+        films.film(folder / f"a{suffix}", frames, codec=codec, sound=sound, container=container)
     films.fragmented(folder / "a.mp4", folder / "fragmented.mp4")
     pictures = [Image.fromarray(frame) for frame in frames]
     for suffix in (".png", ".jpg", ".webp", ".gif"):
@@ -40,9 +39,10 @@ INSIDE += ["moving.webp", "moving.png"]
 BESIDE = ["a.webm", "a.mkv"]
 
 
-def changed(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) * 3 // 4] ^= 0x55
+def changed(path: Path, original: Path) -> None:
+    """Change a byte of what was there before signing."""
+    old, data = original.read_bytes(), bytearray(path.read_bytes())
+    data[data.index(old[len(old) // 2 :][:16])] ^= 0x55
     path.write_bytes(data)
 
 
@@ -52,7 +52,7 @@ def test_credentials_go_inside_where_there_is_a_place(name: str, folder: Path, t
     assert report.status == "authentic" and os.listdir(tmp_path) == [name]
     # No thumbnail: a picture does not become twice as large.
     assert (tmp_path / name).stat().st_size < (folder / name).stat().st_size + 8000
-    changed(tmp_path / name)
+    changed(tmp_path / name, folder / name)
     assert provenance.verify(tmp_path / name).status in ("altered", "unreadable")
 
 
@@ -64,7 +64,7 @@ def test_and_beside_the_file_where_there_is_none(name: str, folder: Path, tmp_pa
     assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     report = provenance.verify(tmp_path / name)
     assert report.status == "authentic" and "those in a.c2pa, beside the file" in report.findings[-1]
-    changed(tmp_path / name)
+    changed(tmp_path / name, folder / name)
     report = provenance.verify(tmp_path / name)
     assert report.status == "altered" and "not what was signed" in report.findings[0]
 
@@ -131,7 +131,7 @@ def test_a_sidecar_of_another_clip_does_not_fit(folder: Path, clip, tmp_path: Pa
 def test_a_sidecar_that_is_none_is_altered_and_says_so(content: bytes, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.webm").write_bytes((folder / "a.webm").read_bytes())
     (tmp_path / "a.c2pa").write_bytes(content)
-    report = provenance.verify(tmp_path / "a.webm")
+    report = _without_search(tmp_path / "a.webm")
     assert report.status == "altered" and "a.c2pa cannot be read" in report.findings[0]
 
 
@@ -227,7 +227,7 @@ def test_the_fresh_signature_is_checked_before_anything_appears(folder: Path, tm
 
     def spoil(src: Path, part: Path, *arguments: object) -> bytes:
         store = write(src, part, *arguments)
-        changed(part)
+        changed(part, src)
         return store
 
     monkeypatch.setattr(signing, "_write_signed", spoil)
