@@ -317,7 +317,7 @@ def draw_card(label: Label, height: int, width: int) -> "NDArray[np.uint8]":
 
     words, credits = LANGUAGES[label.language], label.credits
     said = [
-        f"{name}: {value}"
+        f"{name}: {value if lettering.is_right_to_left(value) else _isolated(value)}"
         for name, value in zip(words[1:], (credits.title, credits.model, credits.signer, credits.date), strict=True)
         if value.strip()
     ]
@@ -378,6 +378,11 @@ def _count(label: Label, fps: float) -> int:
 def _short(text: str) -> str:
     text = text.strip()
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _isolated(text: str) -> str:
+    """Text whose order does not depend on what is around it (UAX 9): a date stays one in a line of Arabic."""
+    return f"\u2066{text.strip()}\u2069"
 
 
 def _even(number: int) -> int:

@@ -129,7 +129,12 @@ def _font_for(text: str, given: Path | None) -> tuple[str, int]:
             return found
     if not (missing := _missing(("", 0), chars)):
         return "", 0
-    package = "fonts-noto-cjk" if any(_script(c) in _CJK for c in missing) else "fonts-noto-core"
+    scripts = {_script(c) for c in missing}
+    package = "fonts-noto-core"
+    if scripts & set(_CJK):
+        package = "fonts-noto-cjk"
+    elif scripts <= {"LATIN", "GREEK", "CYRILLIC"}:
+        package = "fonts-dejavu-core"
     raise InputError(
         f"no font here has {_named(missing)}; install one (on Debian: apt-get install {package}) or name a font file"
     )

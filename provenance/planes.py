@@ -112,11 +112,14 @@ class Planes:
         Args:
             frame: a decoded picture; it may itself be changed.
             top, left: where the part begins; even numbers.
-            rgb: uint8 [h, w, 3], of even height and width unless it reaches to the end of the picture.
+            rgb: uint8 [h, w, 3], of even height and width unless it reaches to the end of the picture;
+                nothing is replaced by an empty one.
         """
         from_rgb = frame.format.is_rgb or frame.format.has_palette
         colours, full = (RGB_BECOMES, False) if from_rgb else (int(frame.colorspace), is_full(frame))
         frame = self._as_stored(frame, full)
+        if not rgb.size:
+            return frame
         part = _turned(np.ascontiguousarray(rgb), self.name, colours, full)
         for plane, new in zip(frame.planes, part.planes, strict=True):
             down, across = (round(frame.height / plane.height), round(frame.width / plane.width))

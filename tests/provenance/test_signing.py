@@ -92,7 +92,7 @@ def test_a_signature_by_another_key_leaves_nothing(plain: Path, tmp_path: Path, 
     "what", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=["Ctrl-C", "disk full"]
 )
 def test_an_interruption_leaves_nothing(moment: str, what, plain: Path, tmp_path: Path, monkeypatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise what
 
     monkeypatch.setattr(signing, moment, stop)
