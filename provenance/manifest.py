@@ -1,36 +1,38 @@
-"""Facts about a clip -> a C2PA manifest, and a manifest -> what it says.
+"""Facts about a clip -> a C2PA manifest.
 
 C2PA specification 2.x: ``c2pa.created`` with the IPTC digital source type trainedAlgorithmicMedia says that the whole
 picture came from a model; ``c2pa.watermarked.bound`` with a ``c2pa.soft-binding`` assertion says which watermark points
 to this manifest; prompt and model are ``inputTo`` ingredients of the creation. Seed, settings and digests go into an
 assertion of our own, ``io.sorajax.generation``. All are *created* assertions, so that the signer answers for them.
 
-A file that is signed as it is, made elsewhere, gets ``c2pa.opened`` on itself as ``parentOf`` ingredient (the EDIT
-intent): the signer vouches that these are the bits it had, and claims nothing about how they were made.
+A file that is signed as it is, made elsewhere, gets ``c2pa.opened`` on itself, or on the file that it was edited from,
+as ``parentOf`` ingredient: the signer vouches that these are the bits it had, and claims nothing about how they were
+made. The files named are put in by ``provenance.sources``.
 """
 
-import base64
 import hashlib
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from provenance import history
 from provenance.errors import InputError
+from provenance.history import History
 from provenance.watermark import ALGORITHM, PAYLOAD_BYTES
 
 if TYPE_CHECKING:
-    from c2pa import Builder, Context, Reader
+    from c2pa import Builder, Context
 
 MIME = "video/mp4"
 GENERATION = "io.sorajax.generation"
 """Label of our own assertion."""
+NOTHING = History()
+"""No account but that of the file itself."""
 AI_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-
-_LARGEST_PROMPT = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,25 +75,34 @@ def prompt_digest(prompt: str) -> str:
     return hashlib.sha256(prompt.encode()).hexdigest()
 
 
-def context(anchors: str = "") -> "Context":
-    """C2PA settings for signing and reading: the given trust anchors, and never a network address."""
+def context(anchors: str = "", *, chunk: int | None = None) -> "Context":
+    """C2PA settings for signing and reading: the given trust anchors, and never a network address.
+
+    Args:
+        anchors: PEM text.
+        chunk: KiB of media data that get a hash of their own, see ``provenance.localise``; None hashes them as one.
+    """
     from c2pa import Context
 
     from provenance.keys import ACCEPTED_EKU
 
+    chunks = {} if chunk is None else {"merkle_tree_chunk_size_in_kb": chunk, "merkle_tree_max_proofs": 0}
     trust = {"user_anchors": anchors, "trust_config": "\n".join(ACCEPTED_EKU)} if anchors else {}
     return Context.from_dict(
         {
             "trust": trust,
             "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
-            "core": {"allowed_network_hosts": []},
+            "core": {"allowed_network_hosts": [], **chunks},
             "soft_binding": {"soft_binding_algorithms": [ALGORITHM]},
+            "builder": {"thumbnail": {"enabled": False}},  # of a still it would be many times its size
         }
     )
 
 
-def generated(facts: Facts, ctx: "Context") -> "Builder":
-    """A manifest for a clip that a model made."""
+def generated(
+    facts: Facts, ctx: "Context", *, mime: str = MIME, account: History = NOTHING, extra: Sequence[dict[str, Any]] = ()
+) -> "Builder":
+    """A manifest for a clip that a model made, maybe out of the account's inputs. ``extra`` are more assertions."""
     from c2pa import Builder
 
     agent = {"name": facts.generator_name, "version": facts.generator_version}
@@ -117,10 +128,12 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
         )
     created = {
         "action": "c2pa.created",
-        "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "when": _now(),
         "digitalSourceType": AI_MEDIA,
         "softwareAgent": agent,
-        "parameters": {"ingredientIds": [ingredient["label"] for ingredient in ingredients]},
+        "parameters": {
+            "ingredientIds": [ingredient["label"] for ingredient in ingredients] + history.input_labels(account)
+        },
     }
     digest = facts.prompt_sha256 or (None if facts.prompt is None else prompt_digest(facts.prompt))
     generation = {
@@ -131,7 +144,7 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
         "settings": json.dumps(facts.settings, sort_keys=True, default=dict),
     }
     actions: list[dict[str, Any]] = [created]
-    assertions = [{"label": GENERATION, "created": True, "data": generation}]
+    assertions = [{"label": GENERATION, "created": True, "data": generation}, *history.assertions(account), *extra]
     if facts.payload is not None:
         actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": agent})
         # A list of bytes is what c2pa-python turns into a CBOR byte string.
@@ -141,7 +154,7 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
     builder = Builder(
         {
             "title": facts.title,
-            "format": MIME,
+            "format": mime,
             "claim_generator_info": [agent],
             "assertions": assertions,
             "ingredients": ingredients,
@@ -153,102 +166,32 @@ def generated(facts: Facts, ctx: "Context") -> "Builder":
     return builder
 
 
-def as_it_is(title: str, generator: Mapping[str, str], ctx: "Context") -> "Builder":
-    """A manifest for a file made elsewhere: ``c2pa.opened``, itself as parent, no claim about its making."""
-    from c2pa import Builder, C2paBuilderIntent
+def as_it_is(
+    title: str,
+    generator: Mapping[str, str],
+    ctx: "Context",
+    *,
+    mime: str = MIME,
+    account: History = NOTHING,
+    extra: Sequence[dict[str, Any]] = (),
+) -> "Builder":
+    """A manifest for a file made elsewhere: ``c2pa.opened`` on its parent, then the account's edits; no claim about its
+    making. The parent is the file itself unless the account names another."""
+    from c2pa import Builder
 
     _check_plain(title, "title")
-    builder = Builder({"title": title, "format": MIME, "claim_generator_info": [dict(generator)]}, ctx)
-    builder.set_intent(C2paBuilderIntent.EDIT)
-    return builder
-
-
-def describe(store: Mapping[str, Any], reader: "Reader | None" = None) -> dict[str, Any]:
-    """The active manifest of a store (``Reader.json()`` parsed), in plain words and types, with nothing trusted:
-    a stranger wrote it, and any part may be missing or of an unexpected kind."""
-    active = _dict(_dict(store.get("manifests")).get(store.get("active_manifest", "")))
-    assertions = [a for a in _list(active.get("assertions")) if isinstance(a, dict)]
-
-    def data(prefix: str) -> list[dict]:
-        return [_dict(a.get("data")) for a in assertions if str(a.get("label", "")).split("__")[0] == prefix]
-
-    actions = [
-        {"action": a.get("action"), "when": a.get("when"), "origin": a.get("digitalSourceType")}
-        for label in ("c2pa.actions.v2", "c2pa.actions")
-        for found in data(label)
-        for a in _list(found.get("actions"))
-        if isinstance(a, dict)
+    _check_plain(account.terms, "terms")
+    assertions = [
+        {"label": "c2pa.actions.v2", "created": True, "data": {"actions": history.actions(account, _now())}},
+        *history.assertions(account),
+        *extra,
     ]
-    origins = [str(a["origin"]).rstrip("/").rsplit("/", 1)[-1] for a in actions if a["origin"]]
-    signature = _dict(active.get("signature_info"))
-    ingredients = [i for i in _list(active.get("ingredients")) if isinstance(i, dict)]
-    generators = [_dict(g) for g in _list(active.get("claim_generator_info"))]
-    return {
-        "label": active.get("label") or store.get("active_manifest"),
-        "title": active.get("title"),
-        "generator": " ".join(str(g[k]) for g in generators[:1] for k in ("name", "version") if g.get(k)) or None,
-        "origin": origins[0] if origins else None,
-        "when": signature.get("time") or next((a["when"] for a in actions if a["when"]), None),
-        "signer": {
-            "name": signature.get("common_name"),
-            "organisation": signature.get("issuer"),
-            "algorithm": signature.get("alg"),
-            "serial": signature.get("cert_serial_number"),
-        },
-        "actions": actions,
-        "ingredients": [{k: i.get(k) for k in ("title", "relationship", "format")} for i in ingredients],
-        "prompt": _prompt(ingredients, reader),
-        "generation": next((_with_settings(d) for d in data(GENERATION)), None),
-        "soft_bindings": [
-            {"alg": binding.get("alg"), "payload": value}
-            for binding in data("c2pa.soft-binding")
-            for block in _list(binding.get("blocks"))
-            for value in [_hex(_dict(block).get("value"))]
-        ],
-    }
+    said = {"title": title, "format": mime, "claim_generator_info": [dict(generator)], "assertions": assertions}
+    return Builder(said, ctx)
 
 
-def _prompt(ingredients: list[dict], reader: "Reader | None") -> str | None:
-    """Text of the prompt ingredient, where it was stored."""
-    from c2pa import C2paError
-
-    for ingredient in ingredients:
-        kinds = {_dict(t).get("type") for t in _list(ingredient.get("data_types"))}
-        uri = _dict(ingredient.get("data")).get("identifier")
-        if reader is not None and "c2pa.types.generator.prompt" in kinds and isinstance(uri, str):
-            stream = io.BytesIO()
-            try:
-                reader.resource_to_stream(uri, stream)
-            except C2paError:
-                continue
-            return stream.getvalue()[:_LARGEST_PROMPT].decode("utf-8", "replace")
-    return None
-
-
-def _with_settings(generation: dict) -> dict:
-    """Our own assertion with its settings parsed."""
-    try:
-        return generation | {"settings": json.loads(generation["settings"])}
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return generation
-
-
-def _hex(value: Any) -> str | None:
-    """A byte string as c2pa-python reads it back: base64 text, or a list of bytes."""
-    try:
-        if isinstance(value, str):
-            return base64.b64decode(value, validate=True).hex()
-        return bytes(value).hex() if isinstance(value, list) else None
-    except (ValueError, TypeError):
-        return None
-
-
-def _dict(value: Any) -> dict:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list:
-    return value if isinstance(value, list) else []
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _check_plain(value: Any, name: str) -> None:

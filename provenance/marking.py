@@ -18,23 +18,19 @@ AV1 for more than 8 bits, in WebM. Of the rest:
 
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance import outputs, recoding, video, watermark
 from provenance.errors import InputError, MarkingError, MediaError
 from provenance.planes import Planes
+from provenance.rewriting import Progress, Rewriter
 
 if TYPE_CHECKING:
     import numpy as np
-    from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
     from provenance.watermark import Detection
@@ -44,10 +40,7 @@ MOST_FRAMES = 300
 FAST_FRAMES = 48
 """How many pictures, from the first on, a fast search looks at."""
 
-_BEGINNING = 4
 _FEW, _SMALL, _DARK, _FLAT = 24, 256, 24.0, 4.0
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +97,18 @@ def mark_file(
     try:
         with outputs.hidden(dst) as part:
             writer = _Writer(bytes(payload), key, progress)
-            marked = writer.write(src, dst, part, container)
+            made, size = writer.write(src, part, container)
+            marked = Marked(
+                path=str(dst),
+                payload=bytes(payload),
+                frames=writer.done,
+                width=size[0],
+                height=size[1],
+                codec=made.codec,
+                pixel_format=made.pixel_format,
+                p_value=1.0,
+                notes=tuple(made.notes),
+            )
             marked = _read_back(marked, writer, part, key)
             outputs.sync(part)
             outputs.publish(part, dst, overwrite)
@@ -189,97 +193,28 @@ def _check_unmarked(src: Path, key: bytes | None) -> None:
             )
 
 
-class _Writer:
-    """Decodes, marks and encodes one file; keeps what is needed to say why a watermark cannot be read."""
+class _Writer(Rewriter["NDArray[np.uint8]"]):
+    """Marks the pictures of a file; keeps what is needed to say why a watermark cannot be read."""
 
     def __init__(self, payload: bytes, key: bytes | None, progress: Progress | None):
-        self._payload, self._key, self._progress = payload, key, progress
-        self.done, self.light, self.spread = 0, 0.0, 0.0
-        self._waiting: deque[tuple[VideoFrame, NDArray[np.uint8]]] = deque()
-        self._copied: deque[Packet] = deque()
-        self._last: int | None = None
+        super().__init__(progress)
+        self._payload, self._key = payload, key
+        self.light, self.spread = 0.0, 0.0
 
-    def write(self, src: Path, dst: Path, part: Path, container: str) -> Marked:
-        """The whole file at ``part``.
+    def changes(self, views: "Iterator[NDArray[np.uint8]]") -> "Iterator[NDArray[np.uint8]]":
+        return watermark.mark(self._observed(views), self._payload, self._key)
 
-        Raises:
-            InputError, MediaError, MarkingError: see ``mark_file``.
-        """
-        try:
-            total = video.count_frames(src)
-            first, side = _beginning(src)
-            with video.opened(src) as source:
-                main = video.main_stream(source)
-                main.thread_type = "AUTO"
-                with recoding.open_output(part, container, source, main) as out:
-                    made = recoding.recoder(out, container, source, main, first, side)
-                    recoding.encoding(lambda: self._encode(made, source, main, total))
-        except InputError as error:
-            raise InputError(f"{src}: {error}") from None
-        except MediaError as error:
-            raise MediaError(f"{src}: {error}") from None
-        return Marked(
-            path=str(dst),
-            payload=self._payload,
-            frames=self.done,
-            width=first.width,
-            height=first.height,
-            codec=made.codec,
-            pixel_format=made.pixel_format,
-            p_value=1.0,
-            notes=tuple(made.notes),
-        )
+    def apply(
+        self, stored: Planes, frame: "VideoFrame", view: "NDArray[np.uint8]", change: "NDArray[np.uint8]"
+    ) -> "VideoFrame":
+        return stored.add(frame, view, change)
 
-    def _encode(self, made: recoding.Recoder, source: "InputContainer", main: "VideoStream", total: int) -> None:
-        stored = Planes(made.pixel_format)
-        for changed in watermark.mark(self._views(stored, source, main, list(made.copies)), self._payload, self._key):
-            frame, view = self._waiting.popleft()
-            frame = stored.add(frame, view, changed)
-            frame.pict_type = 0  # or the encoder repeats the old one's choices
-            made.out.mux(made.video.encode(frame))
-            self._mux_copied(made)
-            self.done += 1
-            if self._progress is not None:
-                self._progress(self.done, max(total, self.done) if total else 0)
-        made.out.mux(made.video.encode(None))
-        self._mux_copied(made)
-
-    def _mux_copied(self, made: recoding.Recoder) -> None:
-        while self._copied:
-            packet = self._copied.popleft()
-            packet.stream = made.copies[packet.stream_index]
-            made.out.mux(packet)
-
-    def _views(
-        self, stored: Planes, source: "InputContainer", main: "VideoStream", copied: list[int]
-    ) -> "Iterator[NDArray[np.uint8]]":
-        size: tuple[int, int] | None = None
-        for packet in source.demux(main, *(source.streams[index] for index in copied)):
-            if packet.stream_index != main.index:
-                if packet.size:
-                    self._copied.append(packet)
-                continue
-            for frame in _decoded(packet):
-                size = size or (frame.width, frame.height)
-                if (frame.width, frame.height) != size:
-                    raise MediaError(
-                        f"its pictures change from {size[0]}x{size[1]} to {frame.width}x{frame.height}; split it there"
-                    )
-                self._time(frame)
-                view = stored.view(frame)
-                some = view[::16, ::16].mean(axis=-1)
-                self.light += float(some.mean())
-                self.spread += float(some.std())
-                self._waiting.append((frame, view))
-                yield view
-
-    def _time(self, frame: "VideoFrame") -> None:
-        """Encoders want times that grow; a file that lacks some counts on from the last."""
-        if frame.pts is None:
-            frame.pts = frame.dts
-        if frame.pts is None or (self._last is not None and frame.pts <= self._last):
-            frame.pts = 0 if self._last is None else self._last + 1
-        self._last = frame.pts
+    def _observed(self, views: "Iterator[NDArray[np.uint8]]") -> "Iterator[NDArray[np.uint8]]":
+        for view in views:
+            some = view[::16, ::16].mean(axis=-1)
+            self.light += float(some.mean())
+            self.spread += float(some.std())
+            yield view
 
     def why(self, size: int) -> str:
         """The likeliest reason for a watermark that cannot be read."""
@@ -293,29 +228,6 @@ class _Writer:
         if self.spread / n < _FLAT:
             return "the pictures are too flat to carry it"
         return "the pictures do not carry it through encoding"
-
-
-def _beginning(src: Path) -> "tuple[VideoFrame, dict[str, bytes]]":
-    """The first picture, and the side data of the first few: some decoders give light levels from the second on."""
-    first: VideoFrame | None = None
-    side: dict[str, bytes] = {}
-    with video.opened(src) as media:
-        frames = (frame for packet in media.demux(video.main_stream(media)) for frame in _decoded(packet))
-        for frame in islice(frames, _BEGINNING):
-            first = first or frame
-            side = recoding.side_data(frame) | side
-    if first is None:
-        raise MediaError("it holds no frame that can be decoded")
-    return first, side
-
-
-def _decoded(packet: "Packet") -> "list[VideoFrame]":
-    import av.error
-
-    try:
-        return packet.decode()
-    except (av.error.FFmpegError, ValueError, MemoryError) as error:
-        raise MediaError(f"its video cannot be decoded: {str(error).splitlines()[0]}") from None
 
 
 def _read_back(marked: Marked, writer: _Writer, part: Path, key: bytes | None) -> Marked:

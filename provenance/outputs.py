@@ -2,8 +2,9 @@
 
 import errno
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,6 +75,51 @@ def publish(part: Path, dst: Path, overwrite: bool) -> None:
                 os.close(folder)
         except OSError:
             pass  # a folder that may not be read, or a file system that cannot; the file itself is on disk
+
+
+def publish_all(parts: Sequence[tuple[Path, Path]], overwrite: bool) -> None:
+    """Move several finished files to their places, all or none: if one cannot be moved, those before it are taken back,
+    and what they replaced returns. (A kill between two moves cannot be undone; the first are then in place.)
+
+    Raises:
+        InputError: as ``publish``.
+    """
+    if len(parts) == 1:
+        return publish(*parts[0], overwrite)
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for part, dst in parts:
+            old = _second_name(dst) if overwrite and dst.exists() else None
+            done.append((dst, old))
+            try:
+                publish(part, dst, overwrite)
+            except BaseException:
+                done.pop()
+                if old is not None:
+                    old.unlink()
+                raise
+    except BaseException:
+        for dst, old in reversed(done):
+            if old is None:
+                dst.unlink(missing_ok=True)
+            else:
+                os.replace(old, dst)
+        raise
+    for _, old in done:
+        if old is not None:
+            old.unlink(missing_ok=True)
+    return None
+
+
+def _second_name(path: Path) -> Path:
+    """Another, hidden name of a file, under which it outlives being replaced."""
+    with hidden(path) as spare:
+        pass
+    try:
+        os.link(path, spare)
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, spare)
+    return spare
 
 
 def _default_mode() -> int:

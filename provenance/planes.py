@@ -106,6 +106,28 @@ class Planes:
             np.copyto(stored, np.clip(delta, 0, top, out=delta), casting="unsafe")
         return frame
 
+    def put(self, frame: "VideoFrame", top: int, left: int, rgb: NDArray[np.uint8]) -> "VideoFrame":
+        """The picture with a part of it replaced. It keeps its time and side data.
+
+        Args:
+            frame: a decoded picture; it may itself be changed.
+            top, left: where the part begins; even numbers.
+            rgb: uint8 [h, w, 3], of even height and width unless it reaches to the end of the picture;
+                nothing is replaced by an empty one.
+        """
+        from_rgb = frame.format.is_rgb or frame.format.has_palette
+        colours, full = (RGB_BECOMES, False) if from_rgb else (int(frame.colorspace), is_full(frame))
+        frame = self._as_stored(frame, full)
+        if not rgb.size:
+            return frame
+        part = _turned(np.ascontiguousarray(rgb), self.name, colours, full)
+        for plane, new in zip(frame.planes, part.planes, strict=True):
+            down, across = (round(frame.height / plane.height), round(frame.width / plane.width))
+            samples = _samples(new, self._deep)
+            y, x = top // down, left // across
+            _samples(plane, self._deep)[y : y + samples.shape[0], x : x + samples.shape[1]] = samples
+        return frame
+
     def _as_stored(self, frame: "VideoFrame", full: bool) -> "VideoFrame":
         if frame.format.name == self.name:
             frame.make_writable()  # a decoder still predicts from its pictures

@@ -5,7 +5,7 @@ status      code meaning
 =========== ==== =====================================================================================
 authentic   0    a valid C2PA manifest by a trusted signer, content unchanged, nothing contradicts it
 altered     1    a manifest is there but something does not hold; the findings say what
-unreadable  2    not a video file, cut short, or not there
+unreadable  2    not a video or picture, cut short, or not there
 absent      3    no manifest. A watermark may still be there: then the findings name its payload, which
                  says where to ask, but proves nothing by itself, since the public key lets anyone write one
 untrusted   4    everything holds, but nobody on a trust list vouches for the signer
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from provenance.localise import Span
     from provenance.watermark import Detection
 
 EXIT_CODES = {"authentic": 0, "altered": 1, "unreadable": 2, "absent": 3, "untrusted": 4, "recovered": 5}
@@ -50,11 +51,13 @@ class Report:
     status: str
     """authentic, altered, unreadable, absent, untrusted or recovered."""
     manifest: dict[str, Any] | None = None
-    """What the active manifest says; None without one. See ``provenance.manifest.describe``."""
+    """What the active manifest says; None without one. See ``provenance.description.describe``."""
     watermark: "Detection | None" = None
     """None when the pictures were not looked at."""
     findings: tuple[str, ...] = ()
     """What was noticed, a sentence each, the decisive ones first."""
+    altered: "tuple[Span, ...]" = ()
+    """Which seconds of an altered video are not those that were signed, where that can be said."""
 
     @property
     def exit_code(self) -> int:
@@ -79,6 +82,7 @@ class Report:
             "watermark": mark
             and {"found": mark.found, "payload": mark.payload and mark.payload.hex(), "p_value": mark.p_value},
             "findings": list(self.findings),
+            "altered": [{"kind": span.kind, "start": span.start, "end": span.end} for span in self.altered],
         }
 
     def to_json(self) -> str:
@@ -109,6 +113,10 @@ class Report:
             if isinstance(model, dict):
                 yield "model", " ".join(_text(model.get(part)) for part in ("name", "digest") if model.get(part))
             yield "prompt", _text(said.get("prompt"))
+            for source in said.get("ingredients") or []:
+                if source.get("status") != "absent" or source.get("relationship") != "inputTo":
+                    yield "source", _source(source)
+            yield "training", _training(said.get("training") or {})
             yield "actions", ", ".join(_text(a.get("action")) for a in said.get("actions") or [])
         mark = self.watermark
         if mark is not None:
@@ -131,6 +139,24 @@ def escape(text: str) -> str:
 def _unsafe(char: str) -> bool:
     # Cc control, Cf format (bidi overrides, zero width), Cs lone surrogate, Co private, Cn unassigned, Zl/Zp lines.
     return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def _source(source: dict[str, Any]) -> str:
+    """A file it was made from: name, relationship, and what its own credentials were worth."""
+    own = "without credentials" if source.get("status") == "absent" else f"credentials {source.get('status')}"
+    signer = f", signed by {source['signer']}" if source.get("signer") else ""
+    return f"{_text(source.get('title'))} ({_text(source.get('relationship'))}, {own}{signer})"
+
+
+def _training(entries: dict[str, Any]) -> str:
+    """What may be done with it: one word if it is the same for all."""
+    said = {
+        name.removeprefix("cawg."): " ".join(_text(entry.get(part)) for part in ("use", "terms") if entry.get(part))
+        for name, entry in entries.items()
+    }
+    if len(said) > 1 and len(set(said.values())) == 1:
+        return f"{next(iter(said.values()))} ({', '.join(said)})"
+    return ", ".join(f"{name} {use}" for name, use in said.items())
 
 
 def _text(value: Any) -> str:

@@ -1,14 +1,22 @@
-"""Sign a video file. The signed file is verified before it appears, and appears whole or not at all."""
+"""Sign a video or a picture. The signed file is verified before it appears, and appears whole or not at all.
+
+Credentials go into the file where its format has a place for them (``provenance.formats``), else into a sidecar beside
+it, ``NAME.c2pa``: then both appear, or neither.
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provenance import outputs, video
+from provenance import credentials, formats, history, localise, outputs, stills, unhashed, video
 from provenance.errors import InputError, MediaError, SigningError
+from provenance.formats import Format
+from provenance.history import History
 from provenance.keys import Signer, default_signer, trust_anchors
-from provenance.outputs import publish as _publish
+from provenance.outputs import publish_all as _publish
 from provenance.report import Report
 from provenance.verification import verify
 
@@ -16,6 +24,19 @@ if TYPE_CHECKING:
     import c2pa
 
     from provenance.manifest import Facts
+
+_LONGEST_ADDRESS = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What is to be written where."""
+
+    format: Format
+    account: History = History()
+    beside: bool = False
+    """Credentials into a sidecar."""
+    remote: str | None = None
 
 
 def sign(
@@ -26,79 +47,166 @@ def sign(
     title: str | None = None,
     signer: Signer | None = None,
     overwrite: bool = False,
+    sidecar: bool = False,
+    remote: str | None = None,
+    again: bool = False,
+    parent: str | os.PathLike | None = None,
+    inputs: Iterable[str | os.PathLike] = (),
+    components: Iterable[str | os.PathLike] = (),
+    edits: Iterable[str] = (),
+    training: str | None = None,
+    training_terms: str | None = None,
 ) -> Report:
     """Write a signed copy of ``src`` to ``dst``.
 
     Args:
-        src: an MP4 without credentials.
-        dst: the new file, ending in .mp4. It is written beside itself under a hidden name, verified, then moved.
+        src: a video or a picture, see ``provenance.formats``.
+        dst: the new file, with a suffix of the same format. It is written beside itself under a hidden name, verified,
+            then moved. With a sidecar it may be ``src`` itself, which is then left as it is.
         facts: what to state about a generated clip, whose watermark must then be readable. None signs the file as it
             is (``c2pa.opened``), with no claim about how it was made.
         title: of a file signed as it is; its name if None. A generated clip has its title in ``facts``.
         signer: None is the development identity, see ``provenance.keys``.
-        overwrite: replace ``dst`` if it exists.
+        overwrite: replace ``dst``, and its sidecar, if they exist.
+        sidecar: leave the media as they are, bit for bit, and write the credentials to ``dst`` with the suffix .c2pa.
+            Formats that cannot hold credentials always get one.
+        remote: an address (https://...) at which you will put the sidecar; it is written into the file, instead of the
+            credentials.
+        again: sign a file that carries credentials. They become part of its history: it is its own parent.
+        parent: the file that ``src`` was edited from, whose credentials are carried along.
+        inputs: files that a model or program was given to make it.
+        components: files that were put into it.
+        edits: what was done to the parent, in order, from ``history.EDITS``, such as "trimmed".
+        training: allowed, notAllowed or constrained: may it be used for training, inference and data mining?
+        training_terms: what constrained means, text or an address.
 
     Returns:
         The report on the file at ``dst``: authentic, or untrusted when the signer's root is on no trust list here.
 
     Raises:
-        InputError: a path that cannot be used.
-        MediaError: ``src`` is not readable video.
+        InputError: a path or an argument that cannot be used.
+        MediaError: ``src`` or a source of it cannot be read.
         KeyFileError: the signing identity cannot be used.
         SigningError: signing failed, or what was signed did not verify. Nothing is left at ``dst``.
     """
     src, dst = Path(src), Path(dst)
-    _check_paths(src, dst, overwrite)
+    if parent is not None and _same(Path(parent), src):
+        parent, again = None, True
+    account = history.checked(parent, inputs, components, edits, training, training_terms)
+    format = _check_source(src, again)
+    beside = sidecar or remote is not None or not format.embeds
+    order = _Order(format=format, account=account, beside=beside, remote=remote)
+    _check_order(src, order, facts, sidecar)
+    side = formats.sidecar_of(dst) if order.beside else None
+    in_place = side is not None and remote is None and _same(src, dst)
+    _check_destination(dst, format, side, overwrite, in_place)
     signer = signer or default_signer()
     try:
-        with outputs.hidden(dst) as part:
-            _write_signed(src, part, facts, title if title is not None else src.name, signer)
-            report = verify(part)
+        with ExitStack() as stack:
+            part = stack.enter_context(outputs.hidden(dst))
+            store = _write_signed(src, part, facts, title if title is not None else src.name, signer, order)
+            side_part = None
+            if side is not None:
+                side_part = stack.enter_context(outputs.hidden(side))
+                side_part.write_bytes(store)
+                outputs.sync(side_part)
+            report = verify(part, manifest=side_part)
             _check_signed(report, facts)
-            _publish(part, dst, overwrite)
+            parts = [] if in_place else [(part, dst)]
+            if side is not None and side_part is not None:
+                parts.insert(0, (side_part, side))
+            _publish(parts, overwrite)
     except OSError as error:
         raise outputs.cannot_write(dst, error, SigningError) from None
-    return Report(
-        path=str(dst),
-        status=report.status,
-        manifest=report.manifest,
-        watermark=report.watermark,
-        findings=report.findings,
-    )
+    where = (f"the credentials are in {side.name}; keep it beside the file",) if side is not None else ()
+    return replace(report, path=str(dst), findings=(*report.findings, *where))
 
 
-def _check_paths(src: Path, dst: Path, overwrite: bool) -> None:
-    """Everything that can be said before any work is done."""
-    if dst.suffix.lower() != ".mp4":
-        raise InputError(f"the destination {dst} must end in .mp4")
-    outputs.check(dst, overwrite=overwrite)
+def _check_source(src: Path, again: bool) -> Format:
+    """Whether the file can be read and may be signed; its format."""
     try:
-        info = video.probe(src)
+        format = formats.of(src)
+        _ = video.probe(src) if format.container else stills.probe(src)
+        carried = credentials.where(src, format)
     except MediaError as error:
         raise MediaError(f"{src}: {error}") from None
-    if info.container != "mp4":
-        raise InputError(f"{src} is {info.container}, not MP4; convert it first")
-    if video.has_manifest_box(src):
-        raise InputError(f"{src} carries credentials already; signing would replace them, so it is refused")
+    if carried is not None and not again:
+        at = "" if carried == "inside" else f" ({carried})"
+        raise InputError(
+            f"{src} carries credentials already{at}; signing would replace them, so it is refused. "
+            "To keep them as its history, sign it again (again=True, --again)"
+        )
+    return format
 
 
-def _write_signed(src: Path, part: Path, facts: "Facts | None", title: str, signer: Signer) -> None:
+def _check_order(src: Path, order: _Order, facts: "Facts | None", sidecar: bool) -> None:
+    account = order.account
+    if facts is not None and (account.parent or account.edits or account.components):
+        raise InputError("a generated clip has no parent, edits or components; give what it was made from as inputs")
+    if order.remote is None:
+        return
+    if sidecar:
+        raise InputError("a sidecar leaves the file as it is, an address is written into it; choose one of the two")
+    if not order.format.embeds:
+        raise InputError(f"{src} is {order.format.name}, which has no place for an address; leave it out")
+    address = order.remote
+    if not address.startswith(("https://", "http://")) or not address.isascii() or not address.isprintable():
+        raise InputError(f"the address {address!r} cannot be used; it must begin with https:// and be plain ASCII")
+    if " " in address or len(address) > _LONGEST_ADDRESS:
+        raise InputError(f"the address {address[:80]!r} cannot be used; it holds spaces or is too long")
+
+
+def _check_destination(dst: Path, format: Format, side: Path | None, overwrite: bool, in_place: bool) -> None:
+    if dst.suffix.lower() not in format.suffixes:
+        raise InputError(
+            f"the destination {dst} must end in {' or '.join(format.suffixes)}, for the source is {format.name}; "
+            "its format is not changed by signing"
+        )
+    if not in_place:
+        outputs.check(dst, overwrite=overwrite)
+    if side is not None:
+        outputs.check(side, overwrite=overwrite)
+
+
+def _same(a: Path, b: Path) -> bool:
+    try:
+        return a.samefile(b)
+    except (OSError, ValueError):
+        return False
+
+
+def _write_signed(
+    src: Path, part: Path, facts: "Facts | None", title: str, signer: Signer, order: _Order | None = None
+) -> bytes:
+    """The file at ``part``, and the manifest store. Without an order the store goes inside, with no further account."""
     from c2pa import C2paError
 
-    from provenance import __version__
-    from provenance.manifest import MIME, as_it_is, context, generated
+    from provenance import __version__, sources
+    from provenance.manifest import as_it_is, context, generated
 
-    ctx = context(trust_anchors())
+    order = order or _Order(format=formats.of(src))
+    extra = [unhashed.assertion(src)] if order.format.is_bmff else []
+    mime, account = order.format.mime, order.account
     failed: list[BaseException] = []
     try:
-        if facts is not None:
-            builder = generated(facts, ctx)
-        else:
-            builder = as_it_is(title, {"name": "sorajax provenance", "version": __version__}, ctx)
-        with src.open("rb") as source, part.open("w+b") as target:
-            builder.sign(_c2pa_signer(signer, failed), MIME, source, target)
-            target.flush()
-            os.fsync(target.fileno())
+        with context(trust_anchors(), chunk=localise.chunk_size(src, order.format)) as ctx:
+            if facts is not None:
+                builder = generated(facts, ctx, mime=mime, account=account, extra=extra)
+            else:
+                agent = {"name": "sorajax provenance", "version": __version__}
+                builder = as_it_is(title, agent, ctx, mime=mime, account=account, extra=extra)
+                if account.parent is None:
+                    sources.add_source(builder, src, "parentOf", "parent", ctx, title)
+            sources.add_sources(builder, account, ctx)
+            if order.beside:
+                builder.set_no_embed()
+            if order.remote is not None:
+                builder.set_remote_url(order.remote)
+            with src.open("rb") as source, part.open("w+b") as target:
+                store = builder.sign(_c2pa_signer(signer, failed), mime, source, target)
+                target.flush()
+                os.fsync(target.fileno())
+        return bytes(store)
     except C2paError as error:
         reason = " ".join(str(failed[0] if failed else error).split())
         raise SigningError(f"{src} could not be signed: {reason}") from None

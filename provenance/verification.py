@@ -17,15 +17,16 @@ Manifest and watermark, together:
   marked and never signed, and the public key lets anyone mark them, so nothing proves that credentials were removed.
 """
 
-import json
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance import keys, video
+from provenance import credentials, formats, keys, localise, stills, unhashed, video
+from provenance.credentials import Credentials
 from provenance.errors import KeyFileError, MediaError
+from provenance.localise import Span
 from provenance.report import Report
 
 if TYPE_CHECKING:
@@ -34,24 +35,10 @@ if TYPE_CHECKING:
 MOST_FRAMES = 32
 """Longer videos are sampled evenly: more frames hardly help the watermark."""
 
-_BMFF = ("mp4", "mov")
+_MISMATCH = "assertion.bmffHash.mismatch"
+_SIGNED_HASHES_HOLD = {_MISMATCH, "signingCredential.expired", "signingCredential.invalid"}
 _TAKES_IN = ("c2pa.opened", "c2pa.placed")
 _TAKEN_IN = ("parentOf", "componentOf")
-_REASONS = {
-    "assertion.bmffHash.mismatch": "the content is not what was signed: pictures, sound or their order were changed",
-    "assertion.dataHash.mismatch": "the content is not what was signed",
-    "assertion.hashedURI.mismatch": "a statement in the manifest was changed after signing",
-    "assertion.missing": "a statement that was signed is missing from the manifest",
-    "claimSignature.mismatch": "the signature does not belong to this manifest",
-    "claimSignature.missing": "the manifest has no signature",
-    "claimSignature.outsideValidity": "the certificate was not valid when the file was signed",
-    "signingCredential.expired": "the signer's certificate has expired, and no time stamp proves an earlier signature",
-    "signingCredential.invalid": "the signer's certificate may not be used to sign credentials",
-    "signingCredential.revoked": "the signer's certificate was revoked",
-    "signingCredential.ocsp.revoked": "the signer's certificate was revoked",
-    "timeStamp.mismatch": "the time stamp belongs to another signature",
-    "ingredient.manifest.mismatch": "the credentials of a source file were changed",
-}
 
 
 def verify(
@@ -59,13 +46,16 @@ def verify(
     trust: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     *,
     watermark_key: bytes | None = None,
+    manifest: str | os.PathLike | None = None,
 ) -> Report:
     """Verify one file.
 
     Args:
-        path: a video file.
+        path: a video or a picture, see ``provenance.formats``. Credentials that it does not carry itself are looked for
+            in the sidecar beside it, which has its name and ends in .c2pa.
         trust: PEM file or files with roots to believe, besides this machine's own and ``$SORAJAX_TRUST``.
         watermark_key: a private watermark key; None is the public one.
+        manifest: a sidecar to use instead of what the file carries.
 
     Raises:
         KeyFileError: a trust list that cannot be read. Nothing else: a file that cannot be read is ``unreadable``.
@@ -81,87 +71,66 @@ def verify(
         anchors = ""
         findings.append("this machine's own development root is damaged and was left out")
     try:
-        info = video.probe(path)
-        manifest, state, failures = None, None, []
-        if info.container in _BMFF:
-            manifest, state, failures = _read_manifest(Path(path), anchors)
-        else:
-            findings.append(f"credentials are read from MP4 and MOV only; this is {info.container}")
+        format = formats.of(path)
+        _ = video.probe(path) if format.container else stills.probe(path)
+        held = credentials.read(Path(path), format, anchors, None if manifest is None else Path(manifest))
         # A crop or a mirror image of a marked clip needs a search. Where a signer says that existing material was taken
         # in, what is found would change nothing.
-        mark, trouble = _look(path, watermark_key, thorough=manifest is None or not _takes_in(manifest))
-        if trouble and state is None:
+        mark, trouble = _look(path, format, watermark_key, thorough=held.said is None or not _takes_in(held.said))
+        if trouble and held.state is None:
             raise MediaError(trouble)
     except MediaError as error:
         return Report(path=name, status="unreadable", findings=(str(error), *findings))
     if trouble:
         findings.append(f"the pictures could not be searched for a watermark: {trouble}")
+    findings += held.notes
+    said, state = held.said, held.state
     if state is None:
         return Report(path=name, status="absent", watermark=mark, findings=(*_without_manifest(mark), *findings))
-    contradictions, notes = _compare(manifest, mark) if manifest is not None else ([], [])
-    reasons = failures + contradictions
+    contradictions, notes = _compare(said, mark) if said is not None else ([], [])
+    hidden, placed, spans = _examine(Path(path), format, held)
+    reasons = [*held.failures, *hidden, *contradictions]
     if reasons or state == "Invalid":
         status = "altered"
     elif state == "Trusted":
         status = "authentic"
     else:
         status = "untrusted"
-    found = (*reasons, *_about_signer(manifest or {}, status), *notes, *findings)
-    return Report(path=name, status=status, manifest=manifest, watermark=mark, findings=found)
+    found = (*reasons, *placed, *_about_signer(said or {}, status), *_about_sources(said or {}), *notes, *findings)
+    return Report(path=name, status=status, manifest=said, watermark=mark, findings=found, altered=spans)
 
 
-def _read_manifest(path: Path, anchors: str) -> tuple[dict[str, Any] | None, str | None, list[str]]:
-    """(what it says, C2PA's validation state, why it does not hold); all empty without a manifest."""
-    from c2pa import C2paError, Reader
-
-    from provenance.manifest import MIME, context, describe
-
+def _examine(path: Path, format: formats.Format, held: Credentials) -> tuple[list[str], list[str], tuple[Span, ...]]:
+    """(contradictions, notes, what was altered when) of the parts of a video that C2PA's verdict says nothing about."""
+    if not format.is_bmff or held.said is None:
+        return [], [], ()
     try:
-        with path.open("rb") as file:
-            reader = Reader.try_create(MIME, file, context=context(anchors))
-            if reader is None:
-                if video.has_manifest_box(path):
-                    return None, "Invalid", ["a C2PA box is there, but holds no manifest"]
-                return None, None, []
-            store = json.loads(reader.json())
-            said = describe(store, reader)
-            said["signer"]["development"] = said["signer"]["organisation"] == keys.DEVELOPMENT
-            state = reader.get_validation_state() or "Invalid"
-            results = reader.get_validation_results() or {}
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror or error}") from None
-    except (C2paError, ValueError, RecursionError) as error:
-        if video.has_manifest_box(path):
-            return None, "Invalid", [f"the manifest cannot be read: {_one_line(error)}"]
-        return None, None, []
-    failures = _failures(results)
-    if state == "Invalid" and not failures:
-        failures = ["the manifest is not valid"]
-    return said, state, failures if state == "Invalid" else []
+        reasons, notes = unhashed.compare(path, held.said["unhashed"], held.binding)
+        if _MISMATCH not in held.codes:
+            return reasons, notes, ()
+        notes += unhashed.unknown(path)
+    except (MediaError, OSError) as error:
+        return [], [f"the boxes that C2PA does not hash could not be examined: {error}"], ()
+    if held.codes - _SIGNED_HASHES_HOLD:
+        return reasons, notes, ()  # whoever changed the manifest may have changed the hashes in it
+    located = localise.locate(path, held.binding)
+    return reasons, [*located.findings, *notes], located.spans
 
 
-def _failures(results: dict[str, Any]) -> list[str]:
-    """Every failure in plain words, the signer being unknown left out: that is a status of its own."""
-    groups = [results.get("activeManifest") or {}]
-    groups += [delta.get("validationDeltas") or {} for delta in results.get("ingredientDeltas") or []]
-    found = []
-    for group in groups:
-        for failure in group.get("failure") or []:
-            code = str(failure.get("code"))
-            if code != "signingCredential.untrusted":
-                plain = _REASONS.get(code) or _one_line(failure.get("explanation") or "something does not hold")
-                found.append(f"{plain} ({code})")
-    return list(dict.fromkeys(found))
-
-
-def _look(path: str | os.PathLike, key: bytes | None, thorough: bool) -> tuple["Detection", str | None]:
+def _look(
+    path: str | os.PathLike, format: formats.Format, key: bytes | None, thorough: bool
+) -> tuple["Detection", str | None]:
     """Search the pictures, and what kept them from being decoded."""
     from provenance.watermark import Detector
 
     detector, trouble, seen = Detector(key), None, 0
     try:
-        step = max(1, math.ceil(video.count_frames(path) / MOST_FRAMES))
-        for frame in video.read_frames(path, step=step):
+        if format.container:
+            step = max(1, math.ceil(video.count_frames(path) / MOST_FRAMES))
+            frames = video.read_frames(path, step=step)
+        else:
+            frames = stills.read_frames(path)
+        for frame in frames:
             if seen == MOST_FRAMES:  # a packet may hold more than one frame
                 break
             detector.add(frame)
@@ -196,6 +165,10 @@ def _compare(manifest: dict[str, Any], mark: "Detection") -> tuple[list[str], li
         return [], []
     if named:
         return [f"the pictures carry the watermark {carried}, of another clip than the manifest's ({named[0]})"], []
+    for source in manifest.get("ingredients") or []:
+        brought = [b["payload"] for b in source["soft_bindings"] if b["alg"] == ALGORITHM]
+        if source["relationship"] in _TAKEN_IN and carried in brought:
+            return [], [f"the pictures carry the watermark {carried}, that of their source {source['title']}"]
     actions = [a["action"] for a in manifest.get("actions") or []]
     # What was opened or placed may have brought its watermark along.
     if "c2pa.created" in actions and not _takes_in(manifest):
@@ -212,6 +185,17 @@ def _takes_in(manifest: dict[str, Any]) -> bool:
     return any(a in _TAKES_IN for a in actions) or any(r in _TAKEN_IN for r in relationships)
 
 
+def _about_sources(manifest: dict[str, Any]) -> list[str]:
+    said = []
+    for source in manifest.get("ingredients") or []:
+        if source["status"] == "altered":
+            why = ", ".join(source["failures"] or ["they are missing"])
+            said.append(f"the credentials of its source {source['title']} did not hold when it was taken in: {why}")
+        elif source["status"] == "untrusted":
+            said.append(f"no trust list given here vouches for the signer of its source {source['title']}")
+    return said
+
+
 def _about_signer(manifest: dict[str, Any], status: str) -> list[str]:
     signer = manifest.get("signer") or {}
     if status == "altered":
@@ -224,7 +208,3 @@ def _about_signer(manifest: dict[str, Any], status: str) -> list[str]:
             "root you chose to trust; it names no person, and other machines do not know it"
         ]
     return ["signed with a development identity, which anyone can make: it names no person that could be trusted"]
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

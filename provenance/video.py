@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from provenance import formats
 from provenance.errors import MediaError
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ MAX_PIXELS = 64_000_000
 """A frame larger than this is refused: a small file can claim any size."""
 
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
-_C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
-_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"styp", b"pnot"}
+C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,28 +50,16 @@ def sniff(path: str | os.PathLike) -> str:
         MediaError: missing, a directory, empty, not readable, cut short, or not a video file that is known here.
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            raise MediaError("is a directory; give a video file")
-        if not path.is_file():
-            what = "is not a regular file" if path.exists() else "no such file"
-            raise MediaError(f"{what}; check the path")
-        with path.open("rb") as file:
-            head = file.read(16)
-            if not head:
-                raise MediaError("the file is empty; fetch it again")
-            if head[4:8] in _FIRST_BOXES:
+    format = formats.of(path)
+    if format.container is None:
+        raise MediaError(f"not a video file but {format.name}; MP4, MOV, WebM, MKV and AVI can be read")
+    if format.is_bmff:
+        try:
+            with path.open("rb") as file:
                 _check_boxes(file)
-                return "mov" if head[4:12] == b"ftypqt  " or head[4:8] != b"ftyp" else "mp4"
-    except (OSError, ValueError) as error:
-        if isinstance(error, MediaError):
-            raise
-        raise MediaError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if head[:4] == b"\x1a\x45\xdf\xa3":
-        return "matroska"
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return "avi"
-    raise MediaError("not a video file; MP4, MOV, WebM, MKV and AVI can be read")
+        except OSError as error:
+            raise MediaError(f"cannot be read: {error.strerror or error}") from None
+    return format.container
 
 
 def boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
@@ -114,7 +102,7 @@ def has_manifest_box(path: str | os.PathLike) -> bool:
         for kind, at, size in boxes(file):
             if kind == b"uuid" and size >= 24:
                 file.seek(at)
-                if _C2PA_UUID in file.read(32):
+                if C2PA_UUID in file.read(32):
                     return True
     return False
 

@@ -15,16 +15,20 @@ def add_commands(commands: Any) -> None:
     command.add_argument("files", nargs="+", metavar="FILE")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument("--trust", action="append", metavar="PEM", help="also believe the roots in this file")
+    command.add_argument("--manifest", metavar="FILE", help="the credentials of FILE, which are not in it or beside it")
     command.set_defaults(run=_verify)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from provenance.errors import InputError
     from provenance.report import worst_exit_code
     from provenance.verification import verify
 
+    if arguments.manifest is not None and len(arguments.files) > 1:
+        raise InputError("--manifest is about one file; verify the others by themselves")
     reports = []
     for path in arguments.files:
-        report = verify(path, arguments.trust)
+        report = verify(path, arguments.trust, manifest=arguments.manifest)
         reports.append(report)
         if arguments.json:
             print(report.to_json(), flush=True)

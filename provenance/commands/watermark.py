@@ -119,7 +119,7 @@ def _embed(arguments: argparse.Namespace) -> int:
     from provenance.marking import mark_file
 
     payload, key = _payload(arguments), _key(arguments.key)
-    with _bar("marking", "picture") as bar:
+    with progress_bar("marking", "picture") as bar:
         marked = mark_file(
             arguments.source,
             arguments.output,
@@ -332,7 +332,7 @@ def _print_json(said: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _bar(what: str, unit: str) -> "Iterator[Any]":
+def progress_bar(what: str, unit: str) -> "Iterator[Any]":
     """A progress bar on stderr, drawn from the first step on; none where stderr is no terminal."""
     from tqdm import tqdm
 

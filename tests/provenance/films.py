@@ -23,6 +23,7 @@ def film(
     times: Sequence[int] | None = None,
     sound: str | None = "aac",
     matrix: Sequence[int] | None = None,
+    container: str | None = None,
     **tags: Any,
 ) -> Path:
     """Encode RGB frames, with noise for sound.
@@ -36,9 +37,10 @@ def film(
         base: the unit of ``times``, in seconds.
         times: of each frame; evenly spaced if None.
         matrix: the display matrix, as nine numbers.
+        container: FFmpeg's name of the format, where the suffix does not say it.
         tags: attributes of the encoder: colorspace, color_trc and so on.
     """
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", format=container) as out:
         out.metadata.update({"title": "a film", "creation_time": "2024-05-06T07:08:09.000000Z"})
         video = out.add_stream(codec, rate=RATE, options=options or {"crf": "12", "preset": "veryfast"})
         video.height, video.width, video.pix_fmt = frames.shape[1], frames.shape[2], pixels
@@ -75,6 +77,18 @@ def film(
                 out.mux(voice.encode(samples))
             out.mux(voice.encode(None))
         out.mux(video.encode(None))
+    return path
+
+
+def fragmented(source: Path, path: Path) -> Path:
+    """A copy of ``source`` in fragments, one for each whole picture."""
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    with av.open(str(source)) as old, av.open(str(path), "w", format="mp4", options=options) as out:
+        copies = {s.index: out.add_stream_from_template(s) for s in (*old.streams.video, *old.streams.audio)}
+        for packet in old.demux(*(old.streams[index] for index in copies)):
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                out.mux(packet)
     return path
 
 

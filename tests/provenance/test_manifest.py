@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import provenance
-from provenance import manifest
+from provenance import description, manifest
 from provenance.errors import InputError
 
 BASE = {"title": "t", "model_name": "m", "model_digest": "sha256:0", "seed": 0}
@@ -71,11 +71,11 @@ strange = st.dictionaries(
 def test_a_strangers_manifest_of_any_shape_is_described(active: dict, assertion) -> None:
     labels = ("c2pa.actions.v2", "c2pa.soft-binding", manifest.GENERATION)
     active["assertions"] = [{"label": label, "data": assertion} for label in labels] + [assertion]
-    said = manifest.describe({"active_manifest": "x", "manifests": {"x": active}})
+    said = description.describe({"active_manifest": "x", "manifests": {"x": active}})
     assert set(said) >= {"title", "signer", "actions", "soft_bindings", "generation"}
 
 
 @settings(max_examples=40)
 @given(json_values)
 def test_a_strangers_store_of_any_shape_is_described(store) -> None:
-    assert manifest.describe({"active_manifest": "x", "manifests": store})["signer"]["name"] is None
+    assert description.describe({"active_manifest": "x", "manifests": store})["signer"]["name"] is None

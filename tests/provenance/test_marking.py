@@ -195,7 +195,7 @@ def test_what_cannot_be_marked_is_said_before_anything_is_written(plain_film: Pa
     for source, goal, payload, kind, says in [
         (plain_film, target, b"short", InputError, "payload is 8 bytes, not 5"),
         (small, target, PAYLOAD, InputError, rf"small\.mp4.*128x96 are too small.*{watermark.MIN_SIZE}x"),
-        (tmp_path / "text.mp4", target, PAYLOAD, MediaError, r"text\.mp4: not a video file"),
+        (tmp_path / "text.mp4", target, PAYLOAD, MediaError, r"text\.mp4: not a video or picture file"),
         (tmp_path / "no.mp4", target, PAYLOAD, MediaError, r"no\.mp4: no such file"),
         (voice, target, PAYLOAD, MediaError, r"voice\.mp4: has no video stream"),
         (plain_film, there / "marked.txt", PAYLOAD, InputError, r"must end in one of \.mp4"),

@@ -92,7 +92,7 @@ def test_a_signature_by_another_key_leaves_nothing(plain: Path, tmp_path: Path, 
     "what", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=["Ctrl-C", "disk full"]
 )
 def test_an_interruption_leaves_nothing(moment: str, what, plain: Path, tmp_path: Path, monkeypatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise what
 
     monkeypatch.setattr(signing, moment, stop)
@@ -126,9 +126,9 @@ def test_an_existing_file_is_kept_unless_told_otherwise(plain: Path, tmp_path: P
 def test_a_file_that_appears_meanwhile_is_kept(plain: Path, tmp_path: Path, monkeypatch) -> None:
     target, publish = tmp_path / "signed.mp4", signing._publish
 
-    def late(part: Path, dst: Path, overwrite: bool) -> None:
+    def late(parts: list, overwrite: bool) -> None:
         target.write_text("precious")
-        publish(part, dst, overwrite)
+        publish(parts, overwrite)
 
     monkeypatch.setattr(signing, "_publish", late)
     with pytest.raises(InputError, match="exists already"):
@@ -145,7 +145,7 @@ def test_paths_that_cannot_be_used_are_named(plain: Path, signed: Path, tmp_path
         (plain, tmp_path / "no" / "clip.mp4", InputError, "does not exist"),
         (tmp_path / "nothing.mp4", tmp_path / "clip.mp4", MediaError, "no such file"),
         (tmp_path, tmp_path / "clip.mp4", MediaError, "is a directory"),
-        (text, tmp_path / "clip.mp4", MediaError, "not a video file"),
+        (text, tmp_path / "clip.mp4", MediaError, "not a video or picture file"),
         (cut, tmp_path / "clip.mp4", MediaError, "cut short"),
         (signed, tmp_path / "clip.mp4", InputError, "carries credentials already"),
     ]:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import provenance
-from provenance import keys, manifest, signing, verification, video, watermark
+from provenance import credentials, formats, keys, manifest, signing, verification, video, watermark
 from provenance.errors import KeyFileError, MediaError
 
 PAYLOAD = b"8 bytes!"
@@ -81,13 +81,13 @@ def test_no_changed_byte_of_a_manifest_changes_what_is_reported(
     (tmp_path / "x.mp4").write_bytes(data)
     anchors = keys.trust_anchors()
     try:
-        said, state, failures = verification._read_manifest(tmp_path / "x.mp4", anchors)
+        found = credentials.read(tmp_path / "x.mp4", formats.MP4, anchors)
     except MediaError:
         return
-    if state in ("Trusted", "Valid"):
-        assert (said, state, failures) == verification._read_manifest(signed, anchors)
+    if found.state in ("Trusted", "Valid"):
+        assert found == credentials.read(signed, formats.MP4, anchors)
     else:
-        assert failures or state is None
+        assert found.failures or found.state is None
 
 
 def test_a_swapped_title_is_altered(signed: Path, tmp_path: Path) -> None:
