@@ -16,21 +16,25 @@ true. Whoever holds the log's key can show different histories to different peop
 them compare checkpoints, or an auditor compares with the one it kept; witnesses can rule it out beforehand.
 """
 
-from provenance.log.appending import Log, create, key_path, open_log
+from provenance.log.appending import Log, create, key_path, open_log, own_verifier
+from provenance.log.auditing import Audit, audit
 from provenance.log.checkpoints import Checkpoint
 from provenance.log.notes import Signer, Verifier
 from provenance.log.proofs import Proof, verify_inclusion
 from provenance.log.reading import Reader
 
 __all__ = [
+    "Audit",
     "Checkpoint",
     "Log",
     "Proof",
     "Reader",
     "Signer",
     "Verifier",
+    "audit",
     "create",
     "key_path",
     "open_log",
+    "own_verifier",
     "verify_inclusion",
 ]

@@ -201,6 +201,21 @@ def key_path(folder: str | os.PathLike) -> Path:
     return folder.with_name(f"{folder.name}.key.pem")
 
 
+def own_verifier(location: str | os.PathLike) -> notes.Verifier | None:
+    """The public key of a log in a folder here whose private key lies beside it; None for all other logs.
+
+    Raises:
+        LogError: no log there.
+        KeyFileError: there is a key, and it cannot be used.
+    """
+    if isinstance(location, str) and location.lower().startswith(("http://", "https://")):
+        return None
+    if not os.path.lexists(key_path(location)):
+        return None
+    with Reader(location) as reader:
+        return notes.load_signer(key_path(location), reader.checkpoint.origin).verifier
+
+
 def create(folder: str | os.PathLike, *, origin: str, signer: notes.Signer | None = None) -> Log:
     """Begin a log: a folder with the signed checkpoint of no entries.
 
