@@ -111,12 +111,18 @@ class Log:
             except BaseException as error:
                 self._checkpoint = None
                 self._folders.clear()  # some may not have been forced to disk
-                if not self._repair(first, lock):
-                    raise error from None
-                if not isinstance(error, OSError) or self._edge.size == first:
+                repaired = self._repair(first, lock)
+                if not isinstance(error, OSError):
                     raise
-                # A full disk had kept the signed checkpoint from its place, where the repair has put it.
-                return range(first, self._edge.size)
+                end = self._edge.size if repaired else recovery.signed_size(self._disk, self.verifier)
+                if end == first:
+                    raise
+                if not repaired:
+                    raise LogError(
+                        f"cannot finish the log {self.folder}: {error.strerror or error}; entries {first} to {end - 1} "
+                        "are signed and will be in it when it is next opened, so do not append them again"
+                    ) from None
+                return range(first, end)  # the system refused at the very end, and not when asked again
             self._checkpoint = checkpoint
             with suppress(OSError):  # what is left over does no harm
                 recovery.drop_partials(self._disk, first, checkpoint.size)

@@ -99,7 +99,9 @@ def root_from_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes
     if not 0 <= index < size:
         raise ProofError(f"entry {index} is not in a tree of {size} entries")
     parts = inclusion_parts(index, size)
-    _check_path([leaf, *path], len(parts) + 1, f"entry {index} of {size}")
+    _check_path(path, len(parts), f"entry {index} of {size}")
+    if len(leaf) != HASH_BYTES:
+        raise ProofError(f"a leaf hash has {HASH_BYTES} bytes, this one has {len(leaf)}")
     root = leaf
     for (start, _), other in zip(parts, path, strict=True):
         root = node_hash(root, other) if start > index else node_hash(other, root)
@@ -117,7 +119,7 @@ def roots_from_consistency(old: int, new: int, old_root: bytes, path: Sequence[b
     if not 0 < old <= new:
         raise ProofError(f"there is no consistency proof from {old} entries to {new}")
     parts = consistency_parts(old, new)
-    _check_path([old_root, *path], len(parts) + 1, f"{old} to {new} entries")
+    _check_path(path, len(parts), f"{old} to {new} entries")
     if old == new:
         return old_root, old_root
     if parts[0][1] == old:
@@ -161,9 +163,8 @@ def _split(count: int) -> int:
     return 1 << (count - 1).bit_length() - 1
 
 
-def _check_path(hashes: Sequence[bytes], count: int, what: str) -> None:
-    """Of what is given (first) and the path: are there as many as there must be, and is each a hash?"""
-    if len(hashes) != count:
-        raise ProofError(f"a proof for {what} has {count - 1} hashes, this one has {len(hashes) - 1}")
-    if any(len(item) != HASH_BYTES for item in hashes):
+def _check_path(path: Sequence[bytes], length: int, what: str) -> None:
+    if len(path) != length:
+        raise ProofError(f"a proof for {what} has {length} hashes, this one has {len(path)}")
+    if any(len(item) != HASH_BYTES for item in path):
         raise ProofError(f"a proof consists of hashes of {HASH_BYTES} bytes; one here has another length")

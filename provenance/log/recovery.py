@@ -31,14 +31,24 @@ def recover(disk: files.Files, verifier: notes.Verifier, before: int | None) -> 
         size = reader.size
     if (later := _pending(disk, verifier, size)) is not None:
         disk.move(PENDING, checkpoints.PATH)
-        disk.sync_folder(".")
         size = later
+    disk.sync_folder(".")
     for name in disk.names(files.INCOMING):
         disk.remove(f"{files.INCOMING}/{name}")
     for path, is_folder in _beyond(disk, size):
         (disk.remove_folder if is_folder else disk.remove)(path)
     if before is not None:
         drop_partials(disk, before, size)
+
+
+def signed_size(disk: files.Files, verifier: notes.Verifier) -> int:
+    """How many entries the log has under its newest signed checkpoint, in its place or not.
+
+    Raises:
+        LogError, ProofError: the log is damaged.
+    """
+    with Reader(disk.folder, verifier) as reader:
+        return _pending(disk, verifier, reader.size) or reader.size
 
 
 def drop_partials(disk: files.Files, before: int, size: int) -> None:
@@ -77,7 +87,7 @@ def _pending(disk: files.Files, verifier: notes.Verifier, size: int) -> int | No
                 return None
             load_edge(reader)
     except (FileNotFoundError, LogError, ProofError):
-        return None
+        return None  # cut short before it was whole, so nobody can have seen it
     return checkpoint.size
 
 
