@@ -162,9 +162,10 @@ def _leaves(reader: Reader, n: int, findings: _Findings) -> tuple[bytes | None, 
         findings.add(str(error))
     if served is not None and leaves is not None and served != leaves:
         step = merkle.HASH_BYTES
+        name = tiles.tile_path(0, n, len(leaves) // step)
         wrong = [i // step for i in range(0, len(leaves), step) if served[i : i + step] != leaves[i : i + step]]
         for at in wrong:
-            findings.add(f"entry {n * tiles.WIDTH + at} and its hash in {tiles.tile_path(0, n)} differ")
+            findings.add(f"entry {n * tiles.WIDTH + at} and its hash in {name} differ")
     return served, leaves
 
 

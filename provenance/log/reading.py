@@ -158,7 +158,7 @@ class Reader:
             return kept
         data, path = self._file(level, n, width, tiles.TILE_BYTES)
         length = width * merkle.HASH_BYTES
-        if len(data) < length or (path.endswith(f".p/{width}") and len(data) > length):
+        if len(data) < length or (".p/" in path and len(data) > length):
             raise ProofError(f"{path} has {len(data)} bytes where the tree has {length}")
         self._tiles[level, n] = data = data[:length]
         if len(self._tiles) > _KEPT_TILES:
@@ -173,8 +173,9 @@ class Reader:
         """
         width = tiles.width_of(0, n, self.size)
         data, path = self._file(tiles.ENTRIES, n, width, tiles.WIDTH * (2 + tiles.LONGEST_ENTRY))
+        grown = width < tiles.WIDTH and ".p/" not in path
         try:
-            return tiles.split_bundle(data, width, path)
+            return tiles.split_bundle(data, width, path, more=grown)
         except LogError as error:
             raise ProofError(str(error)) from None
 

@@ -44,11 +44,11 @@ def width_of(level: int, n: int, size: int) -> int:
     return WIDTH if n < full else partial if n == full else 0
 
 
-def split_bundle(bundle: bytes, width: int, name: str) -> list[bytes]:
+def split_bundle(bundle: bytes, width: int, name: str, *, more: bool = False) -> list[bytes]:
     """The first ``width`` entries of a bundle: each behind its length, 16 bits big-endian.
 
     Raises:
-        LogError: it is cut short, or goes on after 256 entries.
+        LogError: it is cut short, or goes on after them where no ``more`` are to be expected.
     """
     entries, at, end = [], 0, len(bundle)
     while len(entries) < width:
@@ -57,7 +57,7 @@ def split_bundle(bundle: bytes, width: int, name: str) -> list[bytes]:
         if start > end or at > end:
             raise LogError(f"{name} ends within entry {len(entries)} of {width}")
         entries.append(bundle[start:at])
-    if width == WIDTH and at != end:
+    if at != end and not more:
         raise LogError(f"{name} goes on after its {width} entries")
     return entries
 

@@ -54,6 +54,8 @@ class WebSource:
 
     def _cannot(self, path: str, error: Exception) -> LogError:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, http.client.IncompleteRead):
+            reason = "it is cut short"
         return LogError(f"cannot fetch {path} from {self.name}: {reason}")
 
     def _get(self, path: str, limit: int, deadline: float) -> bytes | None:
@@ -63,7 +65,10 @@ class WebSource:
         headers = {"Accept-Encoding": "gzip, identity", "User-Agent": "provenance-log"}
         self._connection.request("GET", self._prefix + quote(path), headers=headers)
         answer = self._connection.getresponse()
-        body = _body(answer, limit, deadline)
+        try:
+            body = _body(answer, limit, deadline)
+        finally:
+            answer.close()
         if answer.will_close or body is None:
             self.close()
         if answer.status in (404, 410):
