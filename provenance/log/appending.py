@@ -95,7 +95,7 @@ class Log:
 
         Raises:
             InputError: an entry that is too long or not bytes.
-            LogError: the disk or the signer's callback failed.
+            LogError: the disk failed. What the iterator or the signer's callback raises comes out as it is.
             ProofError: the log was tampered with: its last tiles do not belong to its checkpoint, or that is not signed
                 with the log's key.
         """
@@ -153,7 +153,7 @@ class Log:
         edge, touched, changed = self._edge.copy(), set[str](), {0}
         digest, width = hashlib.sha256, tiles.TILE_BYTES
         bundle, leaves, room = bytearray(self._bundle), bytearray(), width - len(edge.partial(0))
-        for data in entries:
+        for data in _from_elsewhere(entries):
             if not isinstance(data, bytes) or len(data) > tiles.LONGEST_ENTRY:
                 raise InputError(_unfit(data))
             bundle += len(data).to_bytes(2, "big") + data
@@ -177,9 +177,11 @@ class Log:
             self._put(tiles.tile_path(tiles.ENTRIES, n, count), bytes(bundle), touched)
         for folder in sorted(touched):
             self._disk.sync_folder(folder)
-        checkpoint = Checkpoint.sign(self.origin, edge.size, edge.root(), self._signer)
+        try:
+            checkpoint = Checkpoint.sign(self.origin, edge.size, edge.root(), self._signer)
+        except OSError as error:
+            raise _Elsewhere(error) from None
         self._disk.write(recovery.PENDING, checkpoint.signed.encode())
-        self._disk.sync_folder(files.INCOMING)
         self._disk.move(recovery.PENDING, checkpoints.PATH)
         self._disk.sync_folder(".")
         self._edge, self._bundle = edge, bytes(bundle)
@@ -325,11 +327,28 @@ def _unfit(data: object) -> str:
     )
 
 
+class _Elsewhere(Exception):
+    """An error of the system that has nothing to do with the log's disk: a key server that is down, say."""
+
+    def __init__(self, error: OSError):
+        super().__init__(error)
+        self.error = error
+
+
+def _from_elsewhere(entries: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from entries
+    except OSError as error:
+        raise _Elsewhere(error) from None
+
+
 @contextmanager
 def _said(folder: Path) -> Iterator[None]:
     """The system's refusals in one line."""
     try:
         yield
+    except _Elsewhere as elsewhere:
+        raise elsewhere.error from None
     except OSError as error:
         what = f" ({os.path.relpath(os.fsdecode(error.filename), folder)})" if error.filename else ""
         raise LogError(
