@@ -8,14 +8,15 @@
 
 Everything is imported when first used, so ``import provenance`` costs nothing. Layers, each importing only those below:
 ``cli``; ``commands``; ``signing`` and ``marking``; ``verification`` and ``recoding``; ``report`` and
-``manifest``; ``attacks``, ``watermark``, ``keys``, ``video`` and ``planes``; ``outputs``; ``errors``.
+``manifest``; ``attacks``, ``watermark``, ``keys``, ``log``, ``video`` and
+``planes``; ``outputs``; ``errors``.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from provenance import errors, keys, manifest, marking, report, video, watermark
+    from provenance import errors, keys, log, manifest, marking, report, video, watermark
     from provenance.keys import Signer, callback_signer, default_signer, load_signer
     from provenance.manifest import Facts
     from provenance.report import Report
@@ -33,6 +34,7 @@ __all__ = [
     "errors",
     "keys",
     "load_signer",
+    "log",
     "manifest",
     "marking",
     "report",
@@ -53,7 +55,7 @@ _HOMES = {
     "sign": "signing",
     "verify": "verification",
 }
-_MODULES = ("errors", "keys", "manifest", "marking", "report", "video", "watermark")
+_MODULES = ("errors", "keys", "log", "manifest", "marking", "report", "video", "watermark")
 
 
 def __getattr__(name: str) -> Any:

@@ -23,3 +23,11 @@ class SigningError(ProvenanceError, RuntimeError):
 
 class MarkingError(ProvenanceError, RuntimeError):
     """A video that could not be watermarked, or whose fresh watermark cannot be read back."""
+
+
+class LogError(ProvenanceError, ValueError):
+    """A transparency log, checkpoint or proof that cannot be read, or a log that cannot be written."""
+
+
+class ProofError(ProvenanceError, ValueError):
+    """A proof, checkpoint or log that can be read and does not hold. It is evidence, so its text should be kept."""

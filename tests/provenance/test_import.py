@@ -26,7 +26,14 @@ def test_verifying_loads_neither_jax_nor_sorajax(signed) -> None:
 
 @pytest.mark.parametrize(
     "first",
-    ["provenance.verification", "provenance.signing", "provenance.cli", "provenance.keys", "provenance.watermark"],
+    [
+        "provenance.verification",
+        "provenance.signing",
+        "provenance.cli",
+        "provenance.keys",
+        "provenance.log",
+        "provenance.watermark",
+    ],
 )
 def test_names_mean_the_same_in_any_order(first: str) -> None:
     code = f"import {first}, provenance as p; print(callable(p.verify), callable(p.sign), p.watermark.embed.__name__)"
