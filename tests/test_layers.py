@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 CONTRACTS = Path(__file__).parent.parent / "pyproject.toml"
@@ -23,7 +24,9 @@ def house(folder: Path, modules: dict[str, str]) -> Path:
     rooms = ("data", "diffusion", "evaluate", "media", "models", "train", "weights")
     empty = {f"sorajax/{room}/__init__.py": "" for room in rooms}
     empty |= {f"sorajax/{name}.py": "" for name in ("__init__", "checkpoint", "config", "errors", "mesh")}
-    empty |= {"provenance/__init__.py": "", "provenance/watermark/__init__.py": ""}
+    contracts = tomllib.loads(CONTRACTS.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    containers = {name for contract in contracts for name in contract.get("containers", [])} - {"sorajax"}
+    empty |= {f"{name.replace('.', '/')}/__init__.py": "" for name in containers}
     for path, text in (empty | modules).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
