@@ -42,8 +42,7 @@ class Dying(Files):
         return super().write_some(handle, data)
 
     def sync(self, handle: int) -> None:
-        self.step("sync")
-        super().sync(handle)
+        self.step("sync")  # and no more: the real disk under the tests never loses power
 
     def move(self, path: str, target: str) -> None:
         self.step(f"move {target}")
