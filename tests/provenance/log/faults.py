@@ -42,8 +42,7 @@ class Dying(Files):
         return super().write_some(handle, data)
 
     def sync(self, handle: int) -> None:
-        self.step("sync")
-        super().sync(handle)
+        self.step("sync")  # and no more: the real disk under the tests never loses power
 
     def move(self, path: str, target: str) -> None:
         self.step(f"move {target}")
@@ -100,13 +99,21 @@ class PowerLoss(Dying):
                 self.now[str(below / name)] = len(self.content)
                 self.content[len(self.content)] = Path(root, name).read_bytes()
         self.lasting, self.lasting_folders = dict(self.now), set(self.folders)
+        self.open: tuple[int, bytes] | None = None  # number and data of the file that is being written
 
     def write(self, path: str, data: bytes) -> None:
         number = len(self.content)
         self.content[number] = b""
         self.now[path] = number
+        self.open = number, data
         super().write(path, data)
-        self.content[number] = data
+        self.open = None
+
+    def sync(self, handle: int) -> None:
+        super().sync(handle)
+        if self.open is not None:
+            number, data = self.open
+            self.content[number] = data
 
     def move(self, path: str, target: str) -> None:
         super().move(path, target)

@@ -99,6 +99,8 @@ def test_the_process_dies_at_every_operation(before: int, after: int, begun, tmp
             opened(folder, Dying(folder, at)).append_many(entries(before, after))
         assert log.audit(folder, since=since).holds  # for readers too, who do not wait for the repair
         ends.append(check(folder, {before, after}, since))
+        full = [path for path in (folder / "tile").rglob("*") if path.is_file() and ".p" not in path.parent.name]
+        assert not [path for path in full if Path(f"{path}.p").exists()]  # no partial tile beside the full one
         shutil.rmtree(folder)
     assert ends == sorted(ends) and set(ends) == {before, after}  # undone up to a point, and finished from there on
 
@@ -183,6 +185,18 @@ def test_a_signer_that_fails_leaves_the_log_as_it_was(fail: BaseException, begun
         ledger.append_many(entries(250, 600))
     assert raised.value is fail  # not taken for a trouble of the log's disk
     assert ledger.size == 250 and leftovers(folder, 250) == []
+    with log.Reader(folder) as reader:
+        check(folder, {250}, reader.checkpoint)
+
+
+def test_a_signed_checkpoint_without_its_tiles_does_not_take_its_place(begun, tmp_path: Path) -> None:
+    """No append leaves this behind; a disk that lies about what it has written could."""
+    folder = begun(250, tmp_path / "log")
+    shutil.copytree(folder, tmp_path / "further")
+    shutil.copy(log.key_path(folder), log.key_path(tmp_path / "further"))
+    further = log.open_log(tmp_path / "further")
+    further.append_many(entries(250, 260))
+    (folder / ".incoming" / "checkpoint").write_text(further.checkpoint().signed)
     with log.Reader(folder) as reader:
         check(folder, {250}, reader.checkpoint)
 
