@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from provenance import keys
 from provenance.errors import KeyFileError
+from provenance.keys import chains
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_processes_that_start_together_agree_on_one_identity(folder: Path) -> No
 def test_an_expired_leaf_is_issued_anew_by_the_same_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, root = keys.default_signer(), keys.local_root()
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=365 * 6)
-    monkeypatch.setattr(keys, "_now", lambda: later)
+    monkeypatch.setattr(chains, "now", lambda: later)
     second = keys.default_signer()
     assert second.chain_pem != first.chain_pem and keys.local_root() == root
     assert keys.certificates(second.chain_pem)[0].not_valid_after_utc > later
@@ -155,7 +156,7 @@ def test_key_and_certificate_must_match(authority) -> None:
 def test_an_authority_does_not_sign_clips(authority) -> None:
     _, key = authority.issue(ec.generate_private_key(ec.SECP256R1()))
     key.write_bytes(
-        authority._key.private_bytes(
+        authority.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
