@@ -55,6 +55,8 @@ def make_request(
     made = not key_path.exists()
     if made:
         outputs.check(key_path, overwrite=False)
+    if not organisation.strip():
+        raise InputError("the subject of the request cannot be used: it needs an organisation, whom reports will name")
     parts = [(NameOID.COUNTRY_NAME, country), (NameOID.ORGANIZATION_NAME, organisation), (NameOID.COMMON_NAME, name)]
     try:
         subject = x509.Name([x509.NameAttribute(kind_, value) for kind_, value in parts if value is not None])

@@ -153,7 +153,7 @@ def _key(address: Address, pin: bytes | None) -> Iterator[tuple[Any, Any]]:
         what = "no token" if not named else f"{len(named)} tokens"
         raise KeyFileError(f"{what} there as the PKCS#11 URI says; tokens present: {seen}")
     try:
-        session = named[0].open(user_pin=pin)
+        session = named[0].open(user_pin=pin.decode("utf-8", "replace") if pin is not None else None)
     except pkcs11.exceptions.PinIncorrect:
         raise KeyFileError(f"the token {named[0].label!r} refuses this PIN; more wrong ones may lock it") from None
     except pkcs11.PKCS11Error as error:
@@ -203,6 +203,10 @@ def _sign(key: Any, alg: str, data: bytes) -> bytes:
 
     pkcs11 = _pkcs11()
     mechanism, mgf = pkcs11.Mechanism, pkcs11.MGF
+    kinds = {"ed": pkcs11.KeyType.EC_EDWARDS, "es": pkcs11.KeyType.EC, "ps": pkcs11.KeyType.RSA}
+    if key.key_type is not kinds[alg[:2]]:
+        # Never left to the token: asked for a signature of another kind than its key, SoftHSM 2.6 crashes.
+        raise KeyFileError("the key on the token does not belong to the certificate; name the right one")
     if alg == "ed25519":
         return key.sign(data, mechanism=mechanism.EDDSA)
     digest = hashlib.new(f"sha{alg[2:]}", data).digest()

@@ -92,6 +92,12 @@ def encode() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip without watermark and credentials that is quick to search."""
+    return write(tmp_path_factory.mktemp("clips") / "small.mp4", draw(3, frames=2, size=(128, 128)))
+
+
+@pytest.fixture(scope="session")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A marked clip without credentials."""
     frames = provenance.watermark.embed(draw(1), PAYLOAD)
@@ -186,6 +192,18 @@ class Authority:
         )
         return certificate, private
 
+    def certify(self, public_key) -> x509.Certificate:
+        """A certificate for a key that cannot be had, only its public half."""
+
+        class Half:
+            def public_key(self):
+                return public_key
+
+            def private_bytes(self, *_: object) -> bytes:
+                return b""
+
+        return self.certificate(self.issue(Half())[0])
+
     @staticmethod
     def certificate(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificates(path.read_bytes())[0]
@@ -233,3 +251,9 @@ def authorities(tmp_path: Path) -> Callable[..., Authority]:
         return Authority(tmp_path / name.replace(" ", "-"), name, above)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def authority_at() -> Callable[[Path], Authority]:
+    """An authority in a folder of one's own."""
+    return Authority

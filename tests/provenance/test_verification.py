@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import provenance
 from provenance import credentials, formats, keys, manifest, signing, verification, video, watermark
+from provenance.c2pa_signer import c2pa_signer
 from provenance.errors import KeyFileError, MediaError
 
 PAYLOAD = b"8 bytes!"
@@ -187,7 +188,7 @@ def edited(source: Path, target: Path, actions: list[dict], ingredient: dict | N
     created = {"label": "c2pa.actions.v2", "created": True, "data": {"actions": actions}}
     ctx = manifest.context(keys.trust_policy())
     builder = c2pa.Builder({"title": "t", "format": manifest.MIME, "assertions": [created]}, ctx)
-    signer = signing._c2pa_signer(keys.default_signer(), [])
+    signer = c2pa_signer(keys.default_signer(), [])
     with source.open("rb") as pictures, source.open("rb") as dog, target.open("w+b") as out:
         if ingredient:
             builder.add_ingredient({"title": "dog.mp4", "label": "dog", **ingredient}, manifest.MIME, dog)
