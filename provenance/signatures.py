@@ -131,7 +131,7 @@ def parse(store: bytes, label: str) -> Signature | None:
         ders = [ders] if isinstance(ders, bytes) else list(ders)[:_MOST]
         chain = tuple(x509.load_der_x509_certificate(der) for der in ders)
         return Signature(chain=chain, stamp=_stamp(unprotected)) if chain else None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, EOFError):
+    except (cbor2.CBORDecodeError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         return None  # a stranger wrote it: whatever is wrong, it cannot be examined
 
 
