@@ -13,11 +13,14 @@ A judgement can only take away from C2PA's verdict, but for the allowed list, wh
 
 import datetime
 import io
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from provenance.keys import chains, profile, trust
+from provenance.keys.revocation import Revoked
 from provenance.keys.trust import Trust
 
 if TYPE_CHECKING:
@@ -125,26 +128,36 @@ def parse(store: bytes, label: str) -> Signature | None:
         if cose is None:
             return None
         sign1 = cbor2.loads(bytes(cose))
-        protected, unprotected = sign1.value[:2]
+        protected, unprotected = sign1.value[0], sign1.value[1]
         headers = {**unprotected, **(cbor2.loads(protected) if protected else {})}
-        ders = headers.get(33, headers.get("x5chain"))  # RFC 9360, section 2
-        ders = [ders] if isinstance(ders, bytes) else list(ders)[:_MOST]
-        chain = tuple(x509.load_der_x509_certificate(der) for der in ders)
+        held: Any = headers.get(33, headers.get("x5chain"))  # RFC 9360, section 2
+        ders = [held] if isinstance(held, bytes) else list(held)[:_MOST]
+        with _quiet():
+            chain = tuple(x509.load_der_x509_certificate(der) for der in ders)
         return Signature(chain=chain, stamp=_stamp(unprotected)) if chain else None
     except (cbor2.CBORDecodeError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         return None  # a stranger wrote it: whatever is wrong, it cannot be examined
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of libraries about odd certificates: a stranger chose what they would be about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _content(data: memoryview, path: tuple[str, ...], depth: int = 0) -> Iterator[memoryview]:
     """Content boxes of the superbox at a path of labels."""
+    label, *rest = path
     for kind, body in _boxes(data):
         if kind != b"jumb" or depth > _DEEPEST:
             continue
         inner = list(_boxes(body))
-        if not inner or inner[0][0] != b"jumd" or _label(inner[0][1]) != path[0]:
+        if not inner or inner[0][0] != b"jumd" or _label(inner[0][1]) != label:
             continue
-        if len(path) > 1:
-            yield from _content(body, path[1:], depth + 1)
+        if rest:
+            yield from _content(body, tuple(rest), depth + 1)
         else:
             yield from (content for kind, content in inner[1:] if kind == b"cbor")
 
@@ -188,8 +201,9 @@ def _stamp(headers: Mapping[Any, Any]) -> Stamp | None:
             info = signed["encap_content_info"]["content"].parsed
         ders = [choice.chosen.dump() for choice in signed["certificates"]][:_MOST]
         signer = signed["signer_infos"][0]
-        certificates = [x509.load_der_x509_certificate(der) for der in ders]
-        own = next(c for c in certificates if _signed_by(signer["sid"], c))
+        with _quiet():
+            certificates = [x509.load_der_x509_certificate(der) for der in ders]
+            own = next(c for c in certificates if _signed_by(signer["sid"], c))
         time = _signing_time(signer) or info["gen_time"].native
         return Stamp(time=time, chain=tuple(chains.ordered(own, certificates)))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, StopIteration, RecursionError):
@@ -230,20 +244,20 @@ def _judge_stamp(signature: Signature, codes: set[str], policy: Trust, result: J
     authority = chains.name_of(stamp.chain[0])
     vouched = "timeStamp.trusted" in codes and _vouched(stamp, policy)
     revoked = _find(stamp.chain, policy)
-    gone = revoked is not None and revoked.covers_stamp(stamp.time)
+    gone = revoked if revoked is not None and revoked.covers_stamp(stamp.time) else None
     result.stamp = {
         "time": stamp.time.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "authority": authority,
-        "trusted": vouched and not gone,
+        "trusted": vouched and gone is None,
     }
-    if gone:
-        result.notes.append(f"the certificate of its time stamp authority {authority} was revoked ({revoked.source})")
+    if gone is not None:
+        result.notes.append(f"the certificate of its time stamp authority {authority} was revoked ({gone.source})")
     elif not vouched:
         result.notes.append(
             f"no list given here vouches for its time stamp authority {authority}, so its time is not believed "
             "(--tsa-trust PEM)"
         )
-    return stamp.time if vouched and not gone else None
+    return stamp.time if vouched and gone is None else None
 
 
 def _vouched(stamp: Stamp, policy: Trust) -> bool:
@@ -295,7 +309,7 @@ def _vouched_for(signature: Signature, at: datetime.datetime | None, policy: Tru
     return ""
 
 
-def _find(chain: tuple["x509.Certificate", ...], policy: Trust):
+def _find(chain: tuple["x509.Certificate", ...], policy: Trust) -> Revoked | None:
     issuers = [*chain, *policy.anchors, *policy.tsa_anchors]
     found = [policy.revoked.find(certificate, issuers) for certificate in chain]
     return next((revoked for revoked in found if revoked is not None), None)

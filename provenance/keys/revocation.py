@@ -58,6 +58,13 @@ class Revocations:
     fingerprints: tuple[tuple[str, Revoked], ...] = ()
     serials: tuple[tuple[int, Revoked], ...] = ()
 
+    def __reduce__(self) -> tuple:
+        """For other processes: lists cannot be pickled as they are."""
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        crls = tuple((source, crl.public_bytes(Encoding.DER)) for source, crl in self.crls)
+        return _restored, (crls, self.fingerprints, self.serials)
+
     def find(self, certificate: "x509.Certificate", issuers: Iterable["x509.Certificate"]) -> Revoked | None:
         """The revocation that counts from the earliest time; ``issuers`` are certificates of possible issuers."""
         digest = chains.fingerprint(certificate)
@@ -84,6 +91,11 @@ class Revocations:
             elif end is not None and end < chains.now():
                 found.append(f"the revocation list {source} is out of date since {end:%Y-%m-%d}; fetch a newer one")
         return found
+
+
+def _restored(crls: tuple[tuple[str, bytes], ...], fingerprints: tuple, serials: tuple) -> Revocations:
+    lists = tuple((source, crl) for source, der in crls for crl in _crls(der, source))
+    return Revocations(lists, fingerprints, serials)
 
 
 def load(paths: Iterable[str | os.PathLike]) -> Revocations:

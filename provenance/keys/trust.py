@@ -57,6 +57,11 @@ class Trust:
         """Every root, for C2PA's library, which keeps one list."""
         return chains.chain_pem([*self.anchors, *self.tsa_anchors])
 
+    def __reduce__(self) -> tuple:
+        """For other processes: certificates cannot be pickled as they are."""
+        roots = tuple(chains.chain_pem([*some]) for some in (self.anchors, self.tsa_anchors))
+        return _restored, (*roots, self.allowed, self.ekus, self.revoked, self.notes)
+
 
 def trust_policy(
     trust: Paths = None,
@@ -138,6 +143,13 @@ def purpose_accepted(leaf: "x509.Certificate", ekus: Iterable[str]) -> bool:
     """Whether a signer's certificate has one of the purposes, and none that excludes signing claims."""
     has = profile.ekus(leaf)
     return bool(has & set(ekus)) and not has & _NOT_FOR_SIGNERS
+
+
+def _restored(
+    anchors: str, tsa: str, allowed: frozenset[str], ekus: tuple[str, ...], revoked: Revocations, notes: tuple[str, ...]
+) -> Trust:
+    first, second = (tuple(chains.certificates(pem)) if pem else () for pem in (anchors, tsa))
+    return Trust(anchors=first, tsa_anchors=second, allowed=allowed, ekus=ekus, revoked=revoked, notes=notes)
 
 
 class _Lists:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def test_a_folder_of_lists_is_read_by_the_names_that_c2pa_gives_them(
     assert policy.ekus == ("1.3.6.1.5.5.7.3.4", "1.3.6.1.4.1.62558.2.1")
     assert policy.revoked.find(leaf, []) is not None
     assert keys.trust_policy(lists).anchors == (authority.own, authority.own)  # a folder can be given, too
+
+
+def test_a_policy_can_be_handed_to_another_process(authority, authorities, tmp_path: Path, folder: Path) -> None:
+    leaf = authority.issue(ec.generate_private_key(ec.SECP256R1()))[0]
+    (tmp_path / "list.txt").write_text("serial 1f")
+    policy = keys.trust_policy(
+        authority.root_pem,
+        tsa=authorities("clocks").root_pem,
+        allowed=leaf,
+        revoked=[authority.crl((authority.certificate(leaf), chains.now(), None)), tmp_path / "list.txt"],
+    )
+    assert pickle.loads(pickle.dumps(policy)) == policy and pickle.loads(pickle.dumps(keys.Trust())) == keys.Trust()
 
 
 def test_a_file_whose_name_has_tsa_inside_a_word_is_no_tsa_list(authority, tmp_path: Path, folder: Path) -> None:
