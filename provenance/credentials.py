@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from provenance import formats, keys, video
+from provenance import formats, keys, signatures, video
 from provenance.errors import MediaError
 from provenance.formats import Format
+from provenance.keys import Trust
 
 LARGEST_STORE = 64 * 2**20
 """Bytes that a sidecar may have."""
@@ -49,25 +50,25 @@ class Credentials:
     """Where it was found or may be found."""
 
 
-def read(path: Path, format: Format, anchors: str, manifest: Path | None = None) -> Credentials:
+def read(path: Path, format: Format, trust: Trust, manifest: Path | None = None) -> Credentials:
     """The credentials in a file; else those in the sidecar beside it.
 
     Args:
         path: the file.
         format: of it.
-        anchors: PEM text of roots to believe.
+        trust: whom to believe.
         manifest: a sidecar to use instead of everything else.
 
     Raises:
         MediaError: the file or ``manifest`` cannot be read.
     """
     if manifest is not None:
-        return _read(path, format, anchors, store=load(manifest), name=manifest.name)
+        return _read(path, format, trust, store=load(manifest), name=manifest.name)
     beside = formats.sidecar_of(path)
     beside = beside if beside != path and _is_file(beside) else None
-    found = _read(path, format, anchors) if format.embeds else Credentials()
+    found = _read(path, format, trust) if format.embeds else Credentials()
     if found.state is None and beside is not None:
-        found, notes = _read(path, format, anchors, store=load(beside), name=beside.name), found.notes
+        found, notes = _read(path, format, trust, store=load(beside), name=beside.name), found.notes
         doubt = ", which may belong to another file of that name" if found.state == "Invalid" else ""
         return replace(found, notes=(*notes, f"the credentials are those in {beside.name}, beside the file{doubt}"))
     if beside is not None:
@@ -106,7 +107,7 @@ def where(path: Path, format: Format) -> str | None:
     return beside.name if beside != path and _is_file(beside) else None
 
 
-def _read(path: Path, format: Format, anchors: str, store: bytes | None = None, name: str = "") -> Credentials:
+def _read(path: Path, format: Format, trust: Trust, store: bytes | None = None, name: str = "") -> Credentials:
     """Of one place: the file itself, or a ``store`` from a file of this ``name``."""
     from c2pa import C2paError, Reader
 
@@ -115,7 +116,7 @@ def _read(path: Path, format: Format, anchors: str, store: bytes | None = None, 
 
     subject = f"the manifest in {name}" if store is not None else "the manifest"
     try:
-        with path.open("rb") as file, context(anchors) as settings:
+        with path.open("rb") as file, context(trust) as settings:
             reader = Reader.try_create(format.mime, file, manifest_data=store, context=settings)
             if reader is None:
                 if _claims_manifest(path, format, store):
@@ -123,9 +124,16 @@ def _read(path: Path, format: Format, anchors: str, store: bytes | None = None, 
                 return Credentials()
             with reader:
                 results = reader.get_validation_results() or {}
-                said = describe(json.loads(reader.json()), reader, results)
+                parsed = json.loads(reader.json())
+                said = describe(parsed, reader, results)
                 said["signer"]["development"] = said["signer"]["organisation"] == keys.DEVELOPMENT
                 state = reader.get_validation_state() or "Invalid"
+                if state != "Invalid":
+                    state = "Trusted" if _vouched_for(results) else "Valid"
+                judged = signatures.judge(reader, parsed, results, state, trust)
+                for source in said["ingredients"]:
+                    if source["status"] == "authentic" and not signatures.believable(reader, source["label"], trust):
+                        source["status"] = "untrusted"
                 binding = _binding(json.loads(reader.detailed_json()))
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror or error}") from None
@@ -141,12 +149,17 @@ def _read(path: Path, format: Format, anchors: str, store: bytes | None = None, 
             return _invalid(f"{subject} cannot be read: {_one_line(error)}")
         return Credentials()
     failures, codes = _failures(results)
-    if state == "Invalid" and not failures:
-        failures = ("the manifest is not valid",)
     if state != "Invalid":
         failures = ()
-        state = "Trusted" if _vouched_for(results) else state
-    return Credentials(said=said, state=state, failures=failures, codes=codes, binding=binding)
+    failures, codes = (*failures, *judged.failures), codes | judged.codes
+    if judged.state == "Invalid" and not failures:
+        failures = ("the manifest is not valid",)
+    said["time_stamp"] = judged.stamp
+    if judged.stamp is not None:
+        said["when"] = judged.stamp["time"]
+    return Credentials(
+        said=said, state=judged.state, failures=failures, codes=codes, binding=binding, notes=tuple(judged.notes)
+    )
 
 
 def _invalid(why: str) -> Credentials:

@@ -42,7 +42,8 @@ def describe(
         "title": active.get("title"),
         "generator": " ".join(str(g[k]) for g in generators[:1] for k in ("name", "version") if g.get(k)) or None,
         "origin": origins[0] if origins else None,
-        "when": signature.get("time") or next((a["when"] for a in actions if a["when"]), None),
+        "when": next((a["when"] for a in actions if a["when"]), None),
+        "time_stamp": None,  # to be judged first, see provenance.signatures
         "signer": {
             "name": signature.get("common_name"),
             "organisation": signature.get("issuer"),
@@ -102,6 +103,7 @@ def _ingredient(ingredient: dict, store: Mapping[str, Any], results: dict) -> di
     signature = _dict(own.get("signature_info"))
     return {
         **{k: ingredient.get(k) for k in ("title", "relationship", "format")},
+        "label": label,
         "status": status,
         "failures": wrong,
         "signer": signature.get("common_name") or signature.get("issuer"),

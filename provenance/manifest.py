@@ -27,6 +27,8 @@ from provenance.watermark import ALGORITHM, PAYLOAD_BYTES
 if TYPE_CHECKING:
     from c2pa import Builder, Context
 
+    from provenance.keys import Trust
+
 MIME = "video/mp4"
 GENERATION = "io.sorajax.generation"
 """Label of our own assertion."""
@@ -75,11 +77,12 @@ def prompt_digest(prompt: str) -> str:
     return hashlib.sha256(prompt.encode()).hexdigest()
 
 
-def context(anchors: str = "", *, chunk: int | None = None) -> "Context":
-    """C2PA settings for signing and reading: the given trust anchors, and never a network address.
+def context(trust: "Trust | None" = None, *, chunk: int | None = None) -> "Context":
+    """C2PA settings for signing and reading: the roots to believe, and never a network address.
 
     Args:
-        anchors: PEM text.
+        trust: whom to believe; None is nobody. C2PA's library has one list of roots for signers and time stamps, and
+            accepts more purposes than it should: ``provenance.signatures`` has the last word.
         chunk: KiB of media data that get a hash of their own, see ``provenance.localise``; None hashes them as one.
     """
     from c2pa import Context
@@ -87,10 +90,12 @@ def context(anchors: str = "", *, chunk: int | None = None) -> "Context":
     from provenance.keys import ACCEPTED_EKU
 
     chunks = {} if chunk is None else {"merkle_tree_chunk_size_in_kb": chunk, "merkle_tree_max_proofs": 0}
-    trust = {"user_anchors": anchors, "trust_config": "\n".join(ACCEPTED_EKU)} if anchors else {}
+    believed = {"trust_config": "\n".join({*ACCEPTED_EKU, *(trust.ekus if trust else ())})}
+    if trust is not None and trust.pem:
+        believed["user_anchors"] = trust.pem
     return Context.from_dict(
         {
-            "trust": trust,
+            "trust": believed,
             "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
             "core": {"allowed_network_hosts": [], **chunks},
             "soft_binding": {"soft_binding_algorithms": [ALGORITHM]},

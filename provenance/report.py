@@ -108,7 +108,7 @@ class Report:
             yield "signer", _text(signer.get("name") or signer.get("organisation"))
             yield "made with", _text(said.get("generator"))
             yield "origin", _text(said.get("origin"))
-            yield "time", f"{said['when']} (as the signer says)" if said.get("when") else ""
+            yield "time", f"{said['when']} ({_clock(said.get('time_stamp'))})" if said.get("when") else ""
             model = (said.get("generation") or {}).get("model")
             if isinstance(model, dict):
                 yield "model", " ".join(_text(model.get(part)) for part in ("name", "digest") if model.get(part))
@@ -139,6 +139,14 @@ def escape(text: str) -> str:
 def _unsafe(char: str) -> bool:
     # Cc control, Cf format (bidi overrides, zero width), Cs lone surrogate, Co private, Cn unassigned, Zl/Zp lines.
     return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def _clock(stamp: dict[str, Any] | None) -> str:
+    """Whose word the time is."""
+    if not stamp:
+        return "as the signer says"
+    doubt = "" if stamp.get("trusted") else ", whom nobody here vouches for"
+    return f"by time stamp authority {_text(stamp.get('authority'))}{doubt}"
 
 
 def _source(source: dict[str, Any]) -> str:

@@ -5,24 +5,23 @@ it, ``NAME.c2pa``: then both appear, or neither.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provenance import credentials, formats, history, localise, outputs, stills, unhashed, video
+from provenance import credentials, formats, history, localise, outputs, stills, timestamping, unhashed, video
+from provenance.c2pa_signer import c2pa_signer
 from provenance.errors import InputError, MediaError, SigningError
 from provenance.formats import Format
 from provenance.history import History
-from provenance.keys import Signer, default_signer, trust_anchors
+from provenance.keys import Signer, default_signer, trust_policy
 from provenance.outputs import publish_all as _publish
 from provenance.report import Report
 from provenance.verification import verify
 
 if TYPE_CHECKING:
-    import c2pa
-
     from provenance.manifest import Facts
 
 _LONGEST_ADDRESS = 2000
@@ -37,6 +36,12 @@ class _Order:
     beside: bool = False
     """Credentials into a sidecar."""
     remote: str | None = None
+    timestamp: str | None = None
+    """Address of a time stamp authority."""
+
+
+class _NoTimeStamp(SigningError):
+    """Everything would have been well without."""
 
 
 def sign(
@@ -56,6 +61,8 @@ def sign(
     edits: Iterable[str] = (),
     training: str | None = None,
     training_terms: str | None = None,
+    timestamp: str | None = None,
+    timestamp_policy: str = "require",
 ) -> Report:
     """Write a signed copy of ``src`` to ``dst``.
 
@@ -79,6 +86,9 @@ def sign(
         edits: what was done to the parent, in order, from ``history.EDITS``, such as "trimmed".
         training: allowed, notAllowed or constrained: may it be used for training, inference and data mining?
         training_terms: what constrained means, text or an address.
+        timestamp: address of a time stamp authority (RFC 3161). Its stamp proves when the file was signed, so that it
+            stays good after the certificate has expired. The authority learns a digest and your network address.
+        timestamp_policy: when there is no stamp to be had, "require" fails, and "optional" signs without and says so.
 
     Returns:
         The report on the file at ``dst``: authentic, or untrusted when the signer's root is on no trust list here.
@@ -87,24 +97,34 @@ def sign(
         InputError: a path or an argument that cannot be used.
         MediaError: ``src`` or a source of it cannot be read.
         KeyFileError: the signing identity cannot be used.
-        SigningError: signing failed, or what was signed did not verify. Nothing is left at ``dst``.
+        SigningError: signing failed, or what was signed did not verify, or there was no time stamp. Nothing is left
+            at ``dst``.
     """
     src, dst = Path(src), Path(dst)
     if parent is not None and _same(Path(parent), src):
         parent, again = None, True
+    if timestamp is not None:
+        timestamping.check(timestamp, timestamp_policy)
     account = history.checked(parent, inputs, components, edits, training, training_terms)
     format = _check_source(src, again)
     beside = sidecar or remote is not None or not format.embeds
-    order = _Order(format=format, account=account, beside=beside, remote=remote)
+    order = _Order(format=format, account=account, beside=beside, remote=remote, timestamp=timestamp)
     _check_order(src, order, facts, sidecar)
     side = formats.sidecar_of(dst) if order.beside else None
     in_place = side is not None and remote is None and _same(src, dst)
     _check_destination(dst, format, side, overwrite, in_place)
-    signer = signer or default_signer()
+    signer, unstamped = signer or default_signer(), ()
     try:
         with ExitStack() as stack:
             part = stack.enter_context(outputs.hidden(dst))
-            store = _write_signed(src, part, facts, title if title is not None else src.name, signer, order)
+            title = title if title is not None else src.name
+            try:
+                store = _write_signed(src, part, facts, title, signer, order)
+            except _NoTimeStamp as error:
+                if timestamp_policy != "optional":
+                    raise
+                unstamped = (f"signed without a time stamp: {error}",)
+                store = _write_signed(src, part, facts, title, signer, replace(order, timestamp=None))
             side_part = None
             if side is not None:
                 side_part = stack.enter_context(outputs.hidden(side))
@@ -119,7 +139,7 @@ def sign(
     except OSError as error:
         raise outputs.cannot_write(dst, error, SigningError) from None
     where = (f"the credentials are in {side.name}; keep it beside the file",) if side is not None else ()
-    return replace(report, path=str(dst), findings=(*report.findings, *where))
+    return replace(report, path=str(dst), findings=(*report.findings, *unstamped, *where))
 
 
 def _check_source(src: Path, again: bool) -> Format:
@@ -188,54 +208,33 @@ def _write_signed(
     extra = [unhashed.assertion(src)] if order.format.is_bmff else []
     mime, account = order.format.mime, order.account
     failed: list[BaseException] = []
-    try:
-        with context(trust_anchors(), chunk=localise.chunk_size(src, order.format)) as ctx:
-            if facts is not None:
-                builder = generated(facts, ctx, mime=mime, account=account, extra=extra)
-            else:
-                agent = {"name": "sorajax provenance", "version": __version__}
-                builder = as_it_is(title, agent, ctx, mime=mime, account=account, extra=extra)
-                if account.parent is None:
-                    sources.add_source(builder, src, "parentOf", "parent", ctx, title)
-            sources.add_sources(builder, account, ctx)
-            if order.beside:
-                builder.set_no_embed()
-            if order.remote is not None:
-                builder.set_remote_url(order.remote)
-            with src.open("rb") as source, part.open("w+b") as target:
-                store = builder.sign(_c2pa_signer(signer, failed), mime, source, target)
-                target.flush()
-                os.fsync(target.fileno())
-        return bytes(store)
-    except C2paError as error:
-        reason = " ".join(str(failed[0] if failed else error).split())
-        raise SigningError(f"{src} could not be signed: {reason}") from None
-
-
-def _c2pa_signer(signer: Signer, failed: list[BaseException]) -> "c2pa.Signer":
-    """C2PA's signer; what a callback raises is kept in ``failed``, for C2PA swallows it."""
-    from c2pa import C2paSignerInfo, C2paSigningAlg
-    from c2pa import Signer as C2paSigner
-
-    algorithm = C2paSigningAlg[signer.alg.upper()]
-    if signer.key_pem is not None:
-        # No time stamp authority is None: an empty address fails at signing.
-        info = C2paSignerInfo(algorithm, signer.chain_pem.encode(), signer.key_pem.encode(), None)
-        return C2paSigner.from_info(info)
-    if signer.callback is None:
-        raise SigningError("the signer has neither a key nor a callback; give one of them")
-    return C2paSigner.from_callback(_recording(signer.callback, failed), algorithm, signer.chain_pem)
-
-
-def _recording(callback: Callable[[bytes], bytes], failed: list[BaseException]) -> Callable[[bytes], bytes]:
-    def call(data: bytes) -> bytes:
+    with timestamping.relay(order.timestamp) as authority:
         try:
-            return callback(data)
-        except BaseException as error:
-            failed.append(error)
-            raise
-
-    return call
+            with context(trust_policy(), chunk=localise.chunk_size(src, order.format)) as ctx:
+                if facts is not None:
+                    builder = generated(facts, ctx, mime=mime, account=account, extra=extra)
+                else:
+                    agent = {"name": "sorajax provenance", "version": __version__}
+                    builder = as_it_is(title, agent, ctx, mime=mime, account=account, extra=extra)
+                    if account.parent is None:
+                        sources.add_source(builder, src, "parentOf", "parent", ctx, title)
+                sources.add_sources(builder, account, ctx)
+                if order.beside:
+                    builder.set_no_embed()
+                if order.remote is not None:
+                    builder.set_remote_url(order.remote)
+                with src.open("rb") as source, part.open("w+b") as target:
+                    stamped = authority.address if authority is not None else None
+                    store = builder.sign(c2pa_signer(signer, failed, stamped), mime, source, target)
+                    target.flush()
+                    os.fsync(target.fileno())
+            return bytes(store)
+        except C2paError as error:
+            reason = " ".join(str(failed[0] if failed else error).split())
+            if authority is not None and not failed and (authority.asked or "http" in reason.lower()):
+                why = authority.trouble or f"its answer was not accepted: {reason}"
+                raise _NoTimeStamp(f"the time stamp authority {authority.url} gave none: {why}") from None
+            raise SigningError(f"{src} could not be signed: {reason}") from None
 
 
 def _check_signed(report: Report, facts: "Facts | None") -> None:

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from provenance import credentials, formats, keys, localise, stills, unhashed, video
 from provenance.credentials import Credentials
-from provenance.errors import KeyFileError, MediaError
+from provenance.errors import MediaError
+from provenance.keys import Trust
 from provenance.localise import Span
 from provenance.report import Report
 
@@ -43,7 +44,7 @@ _TAKEN_IN = ("parentOf", "componentOf")
 
 def verify(
     path: str | os.PathLike,
-    trust: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    trust: Trust | str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     *,
     watermark_key: bytes | None = None,
     manifest: str | os.PathLike | None = None,
@@ -53,7 +54,8 @@ def verify(
     Args:
         path: a video or a picture, see ``provenance.formats``. Credentials that it does not carry itself are looked for
             in the sidecar beside it, which has its name and ends in .c2pa.
-        trust: PEM file or files with roots to believe, besides this machine's own and ``$SORAJAX_TRUST``.
+        trust: PEM file or files with roots of signers to believe, besides this machine's own and ``$SORAJAX_TRUST``;
+            or a whole policy, see ``provenance.keys.trust_policy``.
         watermark_key: a private watermark key; None is the public one.
         manifest: a sidecar to use instead of what the file carries.
 
@@ -63,17 +65,12 @@ def verify(
     name = os.fspath(path)
     name = os.fsdecode(name) if isinstance(name, bytes) else name
     findings: list[str] = []
-    try:
-        anchors = keys.trust_anchors(trust)
-    except KeyFileError:
-        if trust is not None or os.environ.get("SORAJAX_TRUST"):
-            raise
-        anchors = ""
-        findings.append("this machine's own development root is damaged and was left out")
+    policy = trust if isinstance(trust, Trust) else keys.trust_policy(trust)
+    findings += policy.notes
     try:
         format = formats.of(path)
         _ = video.probe(path) if format.container else stills.probe(path)
-        held = credentials.read(Path(path), format, anchors, None if manifest is None else Path(manifest))
+        held = credentials.read(Path(path), format, policy, None if manifest is None else Path(manifest))
         # A crop or a mirror image of a marked clip needs a search. Where a signer says that existing material was taken
         # in, what is found would change nothing.
         mark, trouble = _look(path, format, watermark_key, thorough=held.said is None or not _takes_in(held.said))

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from provenance.commands.signer import add_signer_options, signer_of
 from provenance.errors import InputError
 
 
@@ -18,8 +19,6 @@ def add_commands(commands: Any) -> None:
     command.add_argument("source", metavar="SRC")
     command.add_argument("-o", "--output", metavar="DST", help="only with --sidecar it may be left out: SRC itself")
     command.add_argument("--title", help="default: the name of SRC")
-    command.add_argument("--cert", metavar="PEM", help="your chain, leaf first; default: development identity")
-    command.add_argument("--key", metavar="PEM", help="the private key of --cert")
     command.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     place = command.add_argument_group("where the credentials go")
@@ -45,25 +44,22 @@ def add_commands(commands: Any) -> None:
     )
     account.add_argument("--training", metavar="CHOICE", help="allowed, notAllowed or constrained: use for AI training")
     account.add_argument("--training-terms", metavar="TEXT", help="what constrained means, text or an address")
+    add_signer_options(command)
     command.set_defaults(run=_sign)
 
 
 def _sign(arguments: argparse.Namespace) -> int:
-    from provenance.keys import load_signer
     from provenance.signing import sign
 
-    if (arguments.cert is None) != (arguments.key is None):
-        raise InputError("--cert and --key go together; give both, or neither for the development identity")
     if arguments.output is None and not arguments.sidecar:
         raise InputError(
             "where to? Name the signed file (-o DST), or leave SRC as it is and sign beside it (--sidecar)"
         )
-    signer = load_signer(arguments.cert, arguments.key) if arguments.cert else None
     report = sign(
         arguments.source,
         arguments.output if arguments.output is not None else arguments.source,
         title=arguments.title,
-        signer=signer,
+        signer=signer_of(arguments),
         overwrite=arguments.overwrite,
         sidecar=arguments.sidecar,
         remote=arguments.remote,
@@ -74,6 +70,8 @@ def _sign(arguments: argparse.Namespace) -> int:
         edits=arguments.edit,
         training=arguments.training,
         training_terms=arguments.training_terms,
+        timestamp=arguments.timestamp,
+        timestamp_policy="optional" if arguments.timestamp_optional else "require",
     )
     print(report.to_json() if arguments.json else report.to_text())
     return 0

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from provenance.commands.trust import add_trust_options, trust_of
+
 
 def add_commands(commands: Any) -> None:
     """Add ``verify`` to the subparsers of ``provenance``."""
@@ -14,8 +16,8 @@ def add_commands(commands: Any) -> None:
     )
     command.add_argument("files", nargs="+", metavar="FILE")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument("--trust", action="append", metavar="PEM", help="also believe the roots in this file")
     command.add_argument("--manifest", metavar="FILE", help="the credentials of FILE, which are not in it or beside it")
+    add_trust_options(command)
     command.set_defaults(run=_verify)
 
 
@@ -26,9 +28,9 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     if arguments.manifest is not None and len(arguments.files) > 1:
         raise InputError("--manifest is about one file; verify the others by themselves")
-    reports = []
+    reports, trust = [], trust_of(arguments)
     for path in arguments.files:
-        report = verify(path, arguments.trust, manifest=arguments.manifest)
+        report = verify(path, trust, manifest=arguments.manifest)
         reports.append(report)
         if arguments.json:
             print(report.to_json(), flush=True)

@@ -92,6 +92,12 @@ def encode() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip without watermark and credentials that is quick to search."""
+    return write(tmp_path_factory.mktemp("clips") / "small.mp4", draw(3, frames=2, size=(128, 128)))
+
+
+@pytest.fixture(scope="session")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A marked clip without credentials."""
     frames = provenance.watermark.embed(draw(1), PAYLOAD)
@@ -129,52 +135,56 @@ def signed(marked: Path, facts: "provenance.Facts", tmp_path_factory: pytest.Tem
 class Authority:
     """A certificate authority that issues what it is asked for, right or wrong."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, name: str = "Newsroom root", above: "Authority | None" = None):
+        folder.mkdir(exist_ok=True)
         self.folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Newsroom root")])
-        root = self._builder(self._name, self._key.public_key(), -1, 3650)
-        root = root.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self._root = root.sign(self._key, hashes.SHA256())
+        self.above = above
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer, key = (above.name, above.key) if above else (self.name, self.key)
+        builder = _builder(self.name, issuer, self.key.public_key(), -1, 3650)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self.own = builder.sign(key, hashes.SHA256())
         self.root_pem = folder / "root.pem"
-        self.root_pem.write_bytes(self._root.public_bytes(serialization.Encoding.PEM))
+        self.root_pem.write_bytes(self.own.public_bytes(serialization.Encoding.PEM))
 
-    def _builder(self, subject, key, start: float, end: float) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now + datetime.timedelta(days=start))
-            .not_valid_after(now + datetime.timedelta(days=end))
-        )
-
-    def issue(self, key, *, start: float = -1, end: float = 365, eku: str = EMAIL_PROTECTION, name: str = "Ana"):
+    def issue(
+        self,
+        key,
+        *,
+        start: float = -1,
+        end: float = 365,
+        eku: str | tuple[str, ...] = EMAIL_PROTECTION,
+        name: str = "Ana",
+        organisation: str | None = "Newsroom",
+        ca: bool = False,
+        critical_eku: bool = False,
+    ):
         """(certificate path, key path) of a signer valid from ``start`` to ``end`` days from now."""
-        subject = x509.Name(
-            [
-                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Newsroom"),
-                x509.NameAttribute(NameOID.COMMON_NAME, name),
-            ]
-        )
+        parts = [(NameOID.ORGANIZATION_NAME, organisation), (NameOID.COMMON_NAME, name)]
+        subject = x509.Name([x509.NameAttribute(kind, value) for kind, value in parts if value])
         usage = dict.fromkeys(
             ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign"), False
         )
         usage |= {"digital_signature": True, "crl_sign": False, "encipher_only": False, "decipher_only": False}
-        builder = self._builder(subject, key.public_key(), start, end)
+        purposes = [eku] if isinstance(eku, str) else eku
+        builder = _builder(subject, self.name, key.public_key(), start, end)
         for extension, critical in (
-            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (x509.BasicConstraints(ca=ca, path_length=None), True),
             (x509.KeyUsage(**usage), True),
-            (x509.ExtendedKeyUsage([x509.ObjectIdentifier(eku)]), False),
+            (x509.ExtendedKeyUsage([x509.ObjectIdentifier(oid) for oid in purposes]), critical_eku),
             (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False),
         ):
             builder = builder.add_extension(extension, critical=critical)
         stem = f"{len(list(self.folder.iterdir()))}"
         certificate, private = self.folder / f"{stem}.crt", self.folder / f"{stem}.key"
-        certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        chain = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        authority = self
+        while authority.above is not None:  # the root itself is left out
+            chain += authority.own.public_bytes(serialization.Encoding.PEM)
+            authority = authority.above
+        certificate.write_bytes(chain)
         private.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -182,9 +192,68 @@ class Authority:
         )
         return certificate, private
 
+    def certify(self, public_key) -> x509.Certificate:
+        """A certificate for a key that cannot be had, only its public half."""
+
+        class Half:
+            def public_key(self):
+                return public_key
+
+            def private_bytes(self, *_: object) -> bytes:
+                return b""
+
+        return self.certificate(self.issue(Half())[0])
+
+    @staticmethod
+    def certificate(path: Path) -> x509.Certificate:
+        return x509.load_pem_x509_certificates(path.read_bytes())[0]
+
+    def crl(
+        self, *entries: tuple[x509.Certificate, datetime.datetime, x509.ReasonFlags | None], key=None, age: int = 0
+    ) -> Path:
+        """A revocation list of (certificate, since, reason), ``age`` days old and good for 7; ``key`` forges it."""
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=age)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(now)
+        builder = builder.next_update(now + datetime.timedelta(days=7))
+        for certificate, since, reason in entries:
+            entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(since)
+            if reason is not None:
+                entry = entry.add_extension(x509.CRLReason(reason), critical=False)
+            builder = builder.add_revoked_certificate(entry.build())
+        path = self.folder / f"{len(list(self.folder.iterdir()))}.crl"
+        path.write_bytes(builder.sign(key or self.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
+        return path
+
+
+def _builder(subject, issuer, key, start: float, end: float) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(days=start))
+        .not_valid_after(now + datetime.timedelta(days=end))
+    )
+
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    folder = tmp_path / "authority"
-    folder.mkdir()
-    return Authority(folder)
+    return Authority(tmp_path / "authority")
+
+
+@pytest.fixture
+def authorities(tmp_path: Path) -> Callable[..., Authority]:
+    """More authorities, by name; ``above=`` one puts them under it."""
+
+    def make(name: str, above: Authority | None = None) -> Authority:
+        return Authority(tmp_path / name.replace(" ", "-"), name, above)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def authority_at() -> Callable[[Path], Authority]:
+    """An authority in a folder of one's own."""
+    return Authority

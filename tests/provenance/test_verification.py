@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import provenance
 from provenance import credentials, formats, keys, manifest, signing, verification, video, watermark
+from provenance.c2pa_signer import c2pa_signer
 from provenance.errors import KeyFileError, MediaError
 
 PAYLOAD = b"8 bytes!"
@@ -79,13 +80,13 @@ def test_no_changed_byte_of_a_manifest_changes_what_is_reported(
     data = bytearray(signed.read_bytes())
     data[at + int(size * share)] ^= flip
     (tmp_path / "x.mp4").write_bytes(data)
-    anchors = keys.trust_anchors()
+    policy = keys.trust_policy()
     try:
-        found = credentials.read(tmp_path / "x.mp4", formats.MP4, anchors)
+        found = credentials.read(tmp_path / "x.mp4", formats.MP4, policy)
     except MediaError:
         return
     if found.state in ("Trusted", "Valid"):
-        assert found == credentials.read(signed, formats.MP4, anchors)
+        assert found == credentials.read(signed, formats.MP4, policy)
     else:
         assert found.failures or found.state is None
 
@@ -185,9 +186,9 @@ def test_opening_marked_pictures_is_honest_and_said(marked: Path, tmp_path: Path
 def edited(source: Path, target: Path, actions: list[dict], ingredient: dict | None) -> Path:
     """``source`` as another program would sign it, with its own account of what was done to ``ingredient``."""
     created = {"label": "c2pa.actions.v2", "created": True, "data": {"actions": actions}}
-    ctx = manifest.context(keys.trust_anchors())
+    ctx = manifest.context(keys.trust_policy())
     builder = c2pa.Builder({"title": "t", "format": manifest.MIME, "assertions": [created]}, ctx)
-    signer = signing._c2pa_signer(keys.default_signer(), [])
+    signer = c2pa_signer(keys.default_signer(), [])
     with source.open("rb") as pictures, source.open("rb") as dog, target.open("w+b") as out:
         if ingredient:
             builder.add_ingredient({"title": "dog.mp4", "label": "dog", **ingredient}, manifest.MIME, dog)

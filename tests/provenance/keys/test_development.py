@@ -1,4 +1,4 @@
-"""Identities: made once, kept private, named for what they are; a user's own are checked before they sign."""
+"""The development identity: made once, kept private, named for what it is, replaced without orphaning a clip."""
 
 import datetime
 import os
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from provenance import keys
 from provenance.errors import KeyFileError
+from provenance.keys import chains, development
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_processes_that_start_together_agree_on_one_identity(folder: Path) -> No
 def test_an_expired_leaf_is_issued_anew_by_the_same_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, root = keys.default_signer(), keys.local_root()
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=365 * 6)
-    monkeypatch.setattr(keys, "_now", lambda: later)
+    monkeypatch.setattr(chains, "now", lambda: later)
     second = keys.default_signer()
     assert second.chain_pem != first.chain_pem and keys.local_root() == root
     assert keys.certificates(second.chain_pem)[0].not_valid_after_utc > later
@@ -115,86 +114,40 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path, monkeypatch: pyt
         keys.default_signer()
 
 
-@pytest.mark.parametrize(
-    ("key", "alg"),
-    [
-        (ec.generate_private_key(ec.SECP256R1()), "es256"),
-        (ec.generate_private_key(ec.SECP384R1()), "es384"),
-        (ed25519.Ed25519PrivateKey.generate(), "ed25519"),
-        (rsa.generate_private_key(65537, 2048), "ps256"),
-    ],
-    ids=["P-256", "P-384", "Ed25519", "RSA"],
-)
-def test_a_users_own_chain_is_taken(key, alg: str, authority) -> None:
-    assert keys.load_signer(*authority.issue(key)).alg == alg
+def test_a_new_leaf_keeps_the_root(folder: Path) -> None:
+    first, root = keys.default_signer(), keys.local_root()
+    second = keys.rotate()
+    assert second.chain_pem != first.chain_pem and second.key_pem != first.key_pem
+    assert keys.local_roots() == keys.local_root() == root and keys.default_signer() == second
 
 
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"start": -9, "end": -1}, "expired on"),
-        ({"start": 1, "end": 9}, "is not valid before"),
-        ({"eku": "1.3.6.1.5.5.7.3.1"}, "for another purpose"),
-        ({"eku": "2.5.29.37.0"}, "for another purpose"),
-    ],
-    ids=["expired", "not yet valid", "server certificate", "any purpose"],
-)
-def test_a_certificate_that_cannot_sign_is_refused_with_the_reason(wrong: dict, says: str, authority) -> None:
-    with pytest.raises(KeyFileError, match=says) as error:
-        keys.load_signer(*authority.issue(ec.generate_private_key(ec.SECP256R1()), **wrong))
-    assert "\n" not in str(error.value)
-
-
-def test_key_and_certificate_must_match(authority) -> None:
-    certificate, _ = authority.issue(ec.generate_private_key(ec.SECP256R1()))
-    _, other = authority.issue(ec.generate_private_key(ec.SECP256R1()))
-    with pytest.raises(KeyFileError, match="does not match the certificate"):
-        keys.load_signer(certificate, other)
-
-
-def test_an_authority_does_not_sign_clips(authority) -> None:
-    _, key = authority.issue(ec.generate_private_key(ec.SECP256R1()))
-    key.write_bytes(
-        authority._key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    with pytest.raises(KeyFileError, match="is an authority's"):
-        keys.load_signer(authority.root_pem, key)
-
-
-def test_an_encrypted_key_is_refused_with_the_remedy(authority) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate, path = authority.issue(key)
-    secret = serialization.BestAvailableEncryption(b"secret")
-    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret))
-    with pytest.raises(KeyFileError, match="is encrypted; decrypt it first"):
-        keys.load_signer(certificate, path)
-
-
-def test_files_that_hold_something_else_are_named(authority, tmp_path: Path) -> None:
-    certificate, key = authority.issue(ec.generate_private_key(ec.SECP256R1()))
-    with pytest.raises(KeyFileError, match="holds no certificate"):
-        keys.load_signer(key, key)
-    with pytest.raises(KeyFileError, match="is not a private key"):
-        keys.load_signer(certificate, certificate)
-    with pytest.raises(KeyFileError, match="cannot read .*nowhere"):
-        keys.load_signer(tmp_path / "nowhere", key)
-
-
-def test_a_callback_must_fit_the_certificates_key(authority) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    chain = authority.issue(key)[0].read_text()
-    assert keys.callback_signer(lambda data: key.sign(data, ec.ECDSA(hashes.SHA256())), "es256", chain).alg == "es256"
-    with pytest.raises(KeyFileError, match="ps256 does not fit.*use es256"):
-        keys.callback_signer(lambda data: b"", "ps256", chain)
-
-
-def test_anchors_are_the_local_root_the_environments_and_those_given(
-    folder: Path, authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_root_keeps_the_certificate_of_the_old_and_destroys_its_key(folder: Path) -> None:
     keys.default_signer()
-    assert keys.trust_anchors() == keys.local_root()
-    assert keys.trust_anchors(authority.root_pem).count("BEGIN CERTIFICATE") == 2
-    monkeypatch.setenv("SORAJAX_TRUST", os.pathsep.join([str(authority.root_pem)] * 2))
-    assert keys.trust_anchors().count("BEGIN CERTIFICATE") == 3
+    old, old_key = keys.local_root() or "", (folder / keys.ROOT_FILE).read_text().replace(keys.local_root() or "", "")
+    keys.rotate(root=True)
+    keys.rotate(root=True)
+    assert old != keys.local_root() and old in keys.local_roots() and keys.local_roots().count("BEGIN") == 3
+    assert "PRIVATE KEY" in old_key and not any(old_key in path.read_text() for path in folder.iterdir())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+
+
+def test_rotating_where_there_is_nothing_makes_an_identity(folder: Path) -> None:
+    assert keys.rotate(root=True) == keys.default_signer() and not (folder / keys.FORMER_ROOTS_FILE).exists()
+
+
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_an_interrupted_rotation_orphans_no_clip(write: int, folder: Path, monkeypatch) -> None:
+    keys.default_signer()
+    old, install, done = keys.local_root() or "", development._install, []
+
+    def stop(*arguments: object, **options: object) -> None:
+        done.append(arguments)
+        if len(done) == write:
+            raise KeyboardInterrupt
+        install(*arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(development, "_install", stop)
+        keys.rotate(root=True)
+    leaf = keys.certificates(keys.default_signer().chain_pem)[0]
+    assert old in keys.local_roots() and leaf.issuer == keys.certificates(keys.local_root() or "")[0].subject

@@ -1,0 +1,42 @@
+"""A ``provenance.keys.Signer`` as C2PA's library wants it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from provenance.errors import SigningError
+from provenance.keys import Signer
+
+if TYPE_CHECKING:
+    import c2pa
+
+
+def c2pa_signer(signer: Signer, failed: list[BaseException], authority: str | None = None) -> "c2pa.Signer":
+    """C2PA's signer; what a callback raises is kept in ``failed``, for C2PA swallows it.
+
+    Args:
+        signer: ours.
+        failed: to be filled.
+        authority: address of a time stamp authority.
+    """
+    from c2pa import C2paSignerInfo, C2paSigningAlg
+    from c2pa import Signer as C2paSigner
+
+    algorithm = C2paSigningAlg[signer.alg.upper()]
+    if signer.key_pem is not None:
+        # No time stamp authority is None: an empty address fails at signing.
+        info = C2paSignerInfo(algorithm, signer.chain_pem.encode(), signer.key_pem.encode(), authority)
+        return C2paSigner.from_info(info)
+    if signer.callback is None:
+        raise SigningError("the signer has neither a key nor a callback; give one of them")
+    return C2paSigner.from_callback(_recording(signer.callback, failed), algorithm, signer.chain_pem, authority)
+
+
+def _recording(callback: Callable[[bytes], bytes], failed: list[BaseException]) -> Callable[[bytes], bytes]:
+    def call(data: bytes) -> bytes:
+        try:
+            return callback(data)
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    return call
