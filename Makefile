@@ -2,6 +2,7 @@
 # make test   everything the tests need, then the tests
 # make check  ruff, pyright, import-linter, tests
 # make lint   the first three alone
+# make bench-provenance  from a stripped copy back to its credentials, the ledger's speed, mutants of signed files
 # make bench-watermark   what the watermark survives, beside others: hours, but it can be stopped and continued
 #
 # PYTHON=python3.12 make test   picks the interpreter; VENV=dir the environment's folder.
@@ -16,6 +17,7 @@ TESTS ?= tests
 JOBS ?= 2
 WINDOWS ?= 100000
 BENCH ?= runs/watermark-bench
+MUTANTS ?= 50000
 
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -25,7 +27,7 @@ TEST := $(VENV)/.test-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint bench-watermark clean
+.PHONY: demo test check lint bench-provenance bench-watermark clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)
@@ -44,6 +46,12 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+bench-provenance: $(RUN)
+	PYTHONPATH=. $(BIN)/python benchmarks/provenance_recovery.py --jobs $(JOBS)
+	PYTHONPATH=. $(BIN)/python benchmarks/fingerprint.py
+	PYTHONPATH=. $(BIN)/python benchmarks/ledger.py
+	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_verifier.py --mutants $(MUTANTS)
 
 # The other watermarks bring OpenCV and more, so they get an environment of their own.
 bench-watermark: $(RUN) $(PEERS)/.ready
