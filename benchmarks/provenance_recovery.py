@@ -4,8 +4,8 @@
 
 Each clip of ``watermark_clips.py`` is marked, signed and registered. Copies are made by the attacks of
 ``provenance.attacks`` and written to mp4, which strips the credentials, and ``provenance.verify`` is asked about each.
-Right is the status ``recovered`` with the manifest of that very clip; wrong would be another one's. Times: signing, with
-and without registration, and verifying, of 5 s at 1280x720.
+Right is the status ``recovered`` with the manifest of that very clip; wrong would be another one's. Times: signing,
+with and without registration, and verifying, of 5 s at 1280x720.
 """
 
 import argparse
