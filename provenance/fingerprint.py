@@ -2,18 +2,20 @@
 
 The hash is of the DCT kind (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010), with
 signs instead of a median: bit i is the sign of the i-th lowest frequency of the picture at 32 x 32, the mean left out.
-So a picture that is mirrored, upside down or a negative has the hash of the original with known bits flipped, and all of
-these are looked up without decoding anything twice. Re-encoding and resizing change a few bits of 64.
+So a picture that is mirrored, upside down or a negative has the hash of the original with known bits flipped, and all
+of these are looked up without decoding anything twice. Re-encoding and resizing change a few bits of 64.
 
 The grey pictures (64 x 64, whatever the clip's proportions) are for comparing two clips closely: ``likeness``.
 """
 
+import hashlib
 import io
 import math
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +40,14 @@ _GRID = 32
 _HEAD = struct.Struct("<4sBBHIIdd")
 _MAGIC = b"SXFP"
 _QUALITY = 90
+_BRIEF_PICTURES, _BRIEF_HASHES = 8, 480
+
+
+def assertion(value: bytes) -> dict[str, Any]:
+    """The soft binding for a manifest (C2PA specification, 18.9) of what ``Fingerprint.binding`` gave."""
+    # A list of bytes is what c2pa-python turns into a CBOR byte string.
+    binding = {"alg": ALGORITHM, "blocks": [{"scope": {}, "value": list(value)}]}
+    return {"label": "c2pa.soft-binding", "created": True, "data": binding}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,10 +75,30 @@ class Fingerprint:
 
         strip = io.BytesIO()
         Image.fromarray(self.pictures.reshape(-1, SIDE)).save(strip, "JPEG", quality=_QUALITY)
-        head = _HEAD.pack(
-            _MAGIC, 1, SIDE, self.every, len(self.hashes), len(self.pictures), self.ratio, self.duration
-        )
+        head = _HEAD.pack(_MAGIC, 1, SIDE, self.every, len(self.hashes), len(self.pictures), self.ratio, self.duration)
         return head + self.hashes.astype("<u8").tobytes() + strip.getvalue()
+
+    def binding(self) -> bytes:
+        """What a manifest holds of it, so that nobody can pass off another as this clip's: the SHA-256 of all of it,
+        and a brief one, of at most eight pictures and two minutes of hashes."""
+        whole = self.to_bytes()
+        stride = -(-len(self.pictures) // _BRIEF_PICTURES)
+        brief = replace(
+            self,
+            hashes=self.hashes[:_BRIEF_HASHES],
+            pictures=self.pictures[::stride],
+            every=self.every * stride,
+        )
+        return hashlib.sha256(whole).digest() + brief.to_bytes()
+
+    @classmethod
+    def from_binding(cls, value: bytes) -> tuple[str, "Fingerprint"]:
+        """(SHA-256 of the whole in hexadecimal, the brief one) of what ``binding`` gave.
+
+        Raises:
+            InputError: something else, or damaged.
+        """
+        return value[:32].hex(), cls.from_bytes(value[32:])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Fingerprint":
@@ -103,23 +133,24 @@ class Recorder:
         self._hashes: list[int] = []
         self._pictures: list[NDArray[np.uint8]] = []
         self._every, self._ratio = 1, 1.0
-        self._last: NDArray[np.uint8] | None = None
+        self._last: Callable[[], NDArray[np.uint8]] | None = None
 
-    def add(self, seconds: float, grey: NDArray[np.uint8]) -> None:
-        """The frame that is shown from ``seconds`` on: grey, [h, w] as it is shown, of any size."""
-        if not math.isfinite(seconds):
-            return
-        if self._last is None:
-            self._ratio = grey.shape[1] / grey.shape[0]
-        self._fill(seconds)
-        self._last = grey
+    def add(self, seconds: float, grey: Callable[[], NDArray[np.uint8]]) -> None:
+        """The frame that is shown from ``seconds`` on; ``grey`` gives it, [h, w] of any size, and is called only for
+        those that are kept."""
+        if math.isfinite(seconds):
+            self._fill(seconds)
+            self._last = grey
 
     def _fill(self, until: float) -> None:
         """Take the frame shown so far at every grid time before ``until``."""
         small = value = None
         while self._last is not None and len(self._hashes) < MOST_HASHES and len(self._hashes) * STEP < until - 1e-6:
             if small is None:
-                small = shrink(self._last, SIDE, SIDE)
+                grey = self._last()
+                if not self._hashes:
+                    self._ratio = grey.shape[1] / grey.shape[0]
+                small = shrink(grey, SIDE, SIDE)
                 value = int(hashes_of(small[None])[0])
             if len(self._hashes) % self._every == 0:
                 self._pictures.append(small)
@@ -132,7 +163,7 @@ class Recorder:
         """Of a clip of this many seconds; None if no frame came."""
         if self._last is None:
             return None
-        self._fill(max(duration, (len(self._hashes) + 0.5) * STEP if not self._hashes else 0.0))
+        self._fill(max(duration, 0.0 if self._hashes else STEP / 2))
         return Fingerprint(
             hashes=np.array(self._hashes, np.uint64),
             pictures=np.array(self._pictures, np.uint8),
@@ -146,7 +177,7 @@ def of_frames(frames: Iterable[NDArray[np.uint8]], fps: float) -> Fingerprint | 
     """Of RGB frames, uint8 [h, w, 3] each."""
     recorder, count = Recorder(), 0
     for count, frame in enumerate(frames, 1):
-        recorder.add((count - 1) / fps, grey_of(frame))
+        recorder.add((count - 1) / fps, partial(grey_of, frame))
     return recorder.result(count / fps)
 
 
@@ -182,7 +213,7 @@ def _frequencies() -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.in
     """DCT-II rows [k, 32], and the 64 lowest frequencies but the mean, as rows and columns."""
     k, x = np.arange(12)[:, None], np.arange(_GRID)[None]
     basis = np.cos(np.pi * k * (2 * x + 1) / (2 * _GRID)).astype(np.float32)
-    order = sorted(((r * r + c * c, r, c) for r in range(12) for c in range(12) if r or c))[:64]
+    order = sorted((r * r + c * c, r, c) for r in range(12) for c in range(12) if r or c)[:64]
     return basis, np.array([r for _, r, _ in order]), np.array([c for _, _, c in order])
 
 

@@ -1,8 +1,9 @@
 """Whether two clips show the same, which part of one the other holds, and what was done to it: from fingerprints.
 
 Pictures are compared by the correlation of their *structure*: luma less its neighbourhood, over its local strength, so
-that brightness, contrast and colour hardly matter. First as they are, mirrored, turned and without bars; if that does not
-agree, a search finds the part of the original that the copy shows, or the part of the copy in which the original lies.
+that brightness, contrast and colour hardly matter. First as they are, mirrored, turned and without bars; if that does
+not agree, a search finds the part of the original that the copy shows, or the part of the copy in which the original
+lies.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from provenance.fingerprint import SIDE, Fingerprint, shrink
 
 CERTAIN = 0.62
-"""Agreement from which on pictures compared in place are the same. See benchmarks/fingerprint.py for what it is worth."""
+"""Agreement from which on pictures compared in place are the same; benchmarks/fingerprint.py measures its worth."""
 CERTAIN_PART = 0.66
 """The same after a search, whose best of many attempts agrees better by chance."""
 
@@ -64,10 +65,10 @@ class Likeness:
     """(seconds in the copy, seconds in the original) of some pictures that belong together."""
 
 
-def compare(copy: Fingerprint, original: Fingerprint) -> Likeness:
-    """How alike two clips are."""
+def compare(copy: Fingerprint, original: Fingerprint, *, search: bool = True) -> Likeness:
+    """How alike two clips are; unless ``search``, only as they are, mirrored, turned by right angles, without bars."""
     found = max((_measured(copy, original, part) for part in _places(copy)), key=lambda f: f.agreement)
-    if found.agreement >= CERTAIN:
+    if found.agreement >= CERTAIN or not search:
         return found
     parts = sorted(_searched(copy, original), key=lambda p: -p[0])[:3]
     rough = [_measured(copy, original, part, CERTAIN_PART) for _, part in parts]

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provenance import credentials, formats, history, localise, outputs, stills, unhashed, video
+from provenance import credentials, formats, history, localise, outputs, recording, stills, unhashed, video
+from provenance import fingerprint as fingerprints
+from provenance import registry as registries
 from provenance.errors import InputError, MediaError, SigningError
 from provenance.formats import Format
 from provenance.history import History
@@ -56,6 +58,7 @@ def sign(
     edits: Iterable[str] = (),
     training: str | None = None,
     training_terms: str | None = None,
+    registry: str | os.PathLike | None = None,
 ) -> Report:
     """Write a signed copy of ``src`` to ``dst``.
 
@@ -79,6 +82,9 @@ def sign(
         edits: what was done to the parent, in order, from ``history.EDITS``, such as "trimmed".
         training: allowed, notAllowed or constrained: may it be used for training, inference and data mining?
         training_terms: what constrained means, text or an address.
+        registry: where to register the signed clip, so that its credentials are found again once they are lost: a
+            folder, a database URL, "off"; None is ``$SORAJAX_REGISTRY``, else the user's own. A clip that cannot be
+            registered is signed all the same, and a finding says so.
 
     Returns:
         The report on the file at ``dst``: authentic, or untrusted when the signer's root is on no trust list here.
@@ -101,16 +107,19 @@ def sign(
     in_place = side is not None and remote is None and _same(src, dst)
     _check_destination(dst, format, side, overwrite, in_place)
     signer = signer or default_signer()
+    looked = recording.seen(src)
+    fingerprint = looked and looked.fingerprint.binding()
     try:
         with ExitStack() as stack:
             part = stack.enter_context(outputs.hidden(dst))
-            store = _write_signed(src, part, facts, title if title is not None else src.name, signer, order)
+            name = title if title is not None else src.name
+            store = _write_signed(src, part, facts, name, signer, order, fingerprint)
             side_part = None
             if side is not None:
                 side_part = stack.enter_context(outputs.hidden(side))
                 side_part.write_bytes(store)
                 outputs.sync(side_part)
-            report = verify(part, manifest=side_part)
+            report = verify(part, manifest=side_part, registry=registries.OFF)
             _check_signed(report, facts)
             parts = [] if in_place else [(part, dst)]
             if side is not None and side_part is not None:
@@ -119,7 +128,8 @@ def sign(
     except OSError as error:
         raise outputs.cannot_write(dst, error, SigningError) from None
     where = (f"the credentials are in {side.name}; keep it beside the file",) if side is not None else ()
-    return replace(report, path=str(dst), findings=(*report.findings, *where))
+    trouble = recording.register(dst, store, report.manifest or {}, looked, registry)
+    return replace(report, path=str(dst), findings=(*report.findings, *where, *([trouble] if trouble else [])))
 
 
 def _check_source(src: Path, again: bool) -> Format:
@@ -176,7 +186,13 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def _write_signed(
-    src: Path, part: Path, facts: "Facts | None", title: str, signer: Signer, order: _Order | None = None
+    src: Path,
+    part: Path,
+    facts: "Facts | None",
+    title: str,
+    signer: Signer,
+    order: _Order | None = None,
+    fingerprint: bytes | None = None,
 ) -> bytes:
     """The file at ``part``, and the manifest store. Without an order the store goes inside, with no further account."""
     from c2pa import C2paError
@@ -186,6 +202,7 @@ def _write_signed(
 
     order = order or _Order(format=formats.of(src))
     extra = [unhashed.assertion(src)] if order.format.is_bmff else []
+    extra += [fingerprints.assertion(fingerprint)] if fingerprint is not None else []
     mime, account = order.format.mime, order.account
     failed: list[BaseException] = []
     try:
