@@ -65,19 +65,16 @@ def keep(
     Raises:
         RegistryError: the registry cannot be used, or the file is gone.
     """
-    from provenance.registry.entry import Entry
+    from provenance.registry.entry import Entry, described
 
     payload = next((b["payload"] for b in said.get("soft_bindings") or [] if b["alg"] == ALGORITHM), None)
-    signer = said.get("signer") or {}
     info = None if looked is None else looked.info
     entry = Entry(
         manifest_sha256="",
         manifest_id=str(said.get("label")),
         payload=payload if isinstance(payload, str) and len(payload) == 16 else None,
         algorithm=ALGORITHM if payload else None,
-        title=_text(said.get("title")),
-        signer=_text(signer.get("name") or signer.get("organisation")),
-        signed_at=_text(said.get("when")),
+        **described(said),
         registered_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         file_sha256=_sha256(path),
         width=info and info.width,
@@ -130,7 +127,3 @@ def _sha256(path: str | os.PathLike) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise RegistryError(f"{os.fspath(path)} cannot be read: {error.strerror or error}") from None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)[:2000]

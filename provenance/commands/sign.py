@@ -21,6 +21,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--cert", metavar="PEM", help="your chain, leaf first; default: development identity")
     command.add_argument("--key", metavar="PEM", help="the private key of --cert")
     command.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    command.add_argument(
+        "--registry", metavar="PLACE", help="where to register it: a folder, a database URL, or off; default: yours"
+    )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     place = command.add_argument_group("where the credentials go")
     place.add_argument("--sidecar", action="store_true", help="leave the file as it is and write NAME.c2pa beside it")
@@ -74,6 +77,7 @@ def _sign(arguments: argparse.Namespace) -> int:
         edits=arguments.edit,
         training=arguments.training,
         training_terms=arguments.training_terms,
+        registry=arguments.registry,
     )
     print(report.to_json() if arguments.json else report.to_text())
     return 0

@@ -1,8 +1,12 @@
 """What the registry knows of one signed clip."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+_LONGEST = {"title": 2000, "signer": 500, "signed_at": 40, "registered_at": 40, "payload": 16, "algorithm": 100}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +62,31 @@ class Entry:
         kinds: dict[str, type | tuple[type, ...]] = {"width": int, "height": int, "fps": (int, float)}
         kinds["duration"] = (int, float)
         rest = dict(values)
+        for name in ("manifest_sha256", "fingerprint_sha256", "file_sha256"):
+            if rest.get(name) is not None and not re.fullmatch(r"[0-9a-f]{64}", str(rest[name])):
+                raise ValueError(f"{name} is no SHA-256")
         pictures = tuple(Picture(seconds=float(p["seconds"]), sha256=str(p["sha256"])) for p in rest.pop("pictures"))
         for name, value in rest.items():
             if value is not None and not isinstance(value, kinds.get(name, str)):
                 raise ValueError(f"{name} is a {type(value).__name__}")
+            if isinstance(value, str):
+                rest[name] = plain(value, _LONGEST.get(name, 100_000))
+        if not all(math.isfinite(p.seconds) for p in pictures):
+            raise ValueError("a picture has no time")
         return cls(**rest, pictures=pictures)
+
+
+def described(said: Mapping[str, Any]) -> dict[str, str | None]:
+    """Title, signer and time of an entry, from what its manifest says."""
+    signer = said.get("signer") or {}
+    values = {
+        "title": said.get("title"),
+        "signer": signer.get("name") or signer.get("organisation"),
+        "signed_at": said.get("when"),
+    }
+    return {name: None if value is None else plain(str(value), _LONGEST[name]) for name, value in values.items()}
+
+
+def plain(text: str, longest: int) -> str:
+    """What every database takes as text: no NUL, no half a character."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:longest]
