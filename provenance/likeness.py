@@ -191,8 +191,8 @@ def _sides(ratio: float, side: int) -> tuple[int, int]:
 def _structure(pictures: Grey) -> NDArray[np.float32]:
     """[m, h, w] with mean 0 and mean square 1 each."""
     x = pictures.astype(np.float32)
-    rest = x - _box(x, 4)
-    rest /= np.sqrt(_box(rest * rest, 6) + np.float32(4.0))
+    rest: NDArray[np.float32] = np.subtract(x, _box(x, 4), dtype=np.float32)
+    rest /= np.sqrt(_box(np.square(rest, dtype=np.float32), 6) + np.float32(4.0))
     np.clip(rest, -3, 3, out=rest)
     rest -= rest.mean(axis=(1, 2), keepdims=True)
     strength = np.sqrt((rest * rest).mean(axis=(1, 2), keepdims=True))

@@ -68,13 +68,16 @@ def keep(
     from provenance.registry.entry import Entry, described
 
     payload = next((b["payload"] for b in said.get("soft_bindings") or [] if b["alg"] == ALGORITHM), None)
+    title, signer, signed_at = described(said)
     info = None if looked is None else looked.info
     entry = Entry(
         manifest_sha256="",
         manifest_id=str(said.get("label")),
         payload=payload if isinstance(payload, str) and len(payload) == 16 else None,
         algorithm=ALGORITHM if payload else None,
-        **described(said),
+        title=title,
+        signer=signer,
+        signed_at=signed_at,
         registered_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         file_sha256=_sha256(path),
         width=info and info.width,

@@ -126,7 +126,7 @@ def _grey(frame: "VideoFrame") -> "NDArray[np.uint8]":
         format="rgb24",
         interpolation="AREA",
     )
-    return grey_of(np.ascontiguousarray(small.to_ndarray()))
+    return grey_of(np.ascontiguousarray(small.to_ndarray(), np.uint8))
 
 
 def jpeg(frame: "VideoFrame") -> bytes:

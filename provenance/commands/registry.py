@@ -1,6 +1,7 @@
 """``provenance registry``: list, show, add, check, export, import, serve."""
 
 import argparse
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -82,10 +83,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _find(known: "Registry", clip: str) -> "list[Entry]":
     entries = known.by_manifest_id(clip) or known.by_digest(clip.lower())
     if not entries and len(clip) == 16:
-        try:
+        with contextlib.suppress(ValueError):
             entries = known.by_payload(bytes.fromhex(clip))
-        except ValueError:
-            pass
     if not entries:
         raise InputError(f"no clip {clip} is registered in {known.place.shown}; see provenance registry list")
     return entries

@@ -168,8 +168,9 @@ def _take(registry: Registry, tar: tarfile.TarFile, members: dict[str, tarfile.T
         return str(error)
     if any(not blobs[picture.sha256].startswith(b"\xff\xd8\xff") for picture in entry.pictures):
         return "one of its pictures is no JPEG"
+    title, signer, signed_at = described(store.said or {})
     registry.add(
-        replace(entry, pictures=(), algorithm=entry.payload and ALGORITHM, **described(store.said or {})),
+        replace(entry, algorithm=entry.payload and ALGORITHM, title=title, signer=signer, signed_at=signed_at),
         manifest=blobs[entry.manifest_sha256],
         fingerprint=fingerprint or None,
         pictures=[(picture.seconds, blobs[picture.sha256]) for picture in entry.pictures],

@@ -76,15 +76,13 @@ class Entry:
         return cls(**rest, pictures=pictures)
 
 
-def described(said: Mapping[str, Any]) -> dict[str, str | None]:
+def described(said: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
     """Title, signer and time of an entry, from what its manifest says."""
     signer = said.get("signer") or {}
-    values = {
-        "title": said.get("title"),
-        "signer": signer.get("name") or signer.get("organisation"),
-        "signed_at": said.get("when"),
-    }
-    return {name: None if value is None else plain(str(value), _LONGEST[name]) for name, value in values.items()}
+    values = (said.get("title"), signer.get("name") or signer.get("organisation"), said.get("when"))
+    longest = (_LONGEST[name] for name in ("title", "signer", "signed_at"))
+    title, name, when = (None if v is None else plain(str(v), n) for v, n in zip(values, longest, strict=True))
+    return title, name, when
 
 
 def plain(text: str, longest: int) -> str:

@@ -111,7 +111,8 @@ class Registry:
     def _upsert(self, connection: Connection, values: dict[str, Any]) -> None:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(schema.clips).values(**values)
-        changes = {name: statement.excluded[name] for name in values if name not in ("manifest_sha256", "proof")}
+        said = [name for name in values if name not in ("manifest_sha256", "proof")]
+        changes: dict[str, Any] = {name: statement.excluded[name] for name in said}
         changes["proof"] = func.coalesce(statement.excluded.proof, schema.clips.c.proof)
         connection.execute(statement.on_conflict_do_update(index_elements=["manifest_sha256"], set_=changes))
 
