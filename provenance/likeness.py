@@ -6,7 +6,7 @@ not agree, a search finds the part of the original that the copy shows, or the p
 lies.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,10 +19,15 @@ CERTAIN = 0.62
 CERTAIN_PART = 0.66
 """The same after a search, whose best of many attempts agrees better by chance."""
 
-_FRAMES = 32
+_FRAMES, _FEW = 32, 8
 _SEARCHED = 4
+_LIKELY = 6
 _FIELD = 128
-_SCALES = tuple(float(s) for s in 0.96 ** np.arange(31))
+_SCALES = tuple(float(s) for s in 0.945 ** np.arange(21))
+_FLAT = 4.0
+"""Squared grey levels below which a place counts as flat."""
+_LEAST_SEEN = 0.15
+"""Mean square of structure that a picture has at least, for comparing: one with less has too little to go by."""
 _TURNS = (-15.0, -12.5, -10.0, -7.5, -5.0, -2.5, 2.5, 5.0, 7.5, 10.0, 12.5, 15.0)
 _INNER = 0.72
 _SPEEDS = tuple(float(s) for s in np.exp(np.arange(-14, 15) * 0.05) if abs(s - 1) > 0.01)
@@ -70,23 +75,28 @@ def compare(copy: Fingerprint, original: Fingerprint, *, search: bool = True) ->
     found = max((_measured(copy, original, part) for part in _places(copy)), key=lambda f: f.agreement)
     if found.agreement >= CERTAIN or not search:
         return found
-    parts = sorted(_searched(copy, original), key=lambda p: -p[0])[:3]
-    rough = [_measured(copy, original, part, CERTAIN_PART) for _, part in parts]
-    best = _climbed(copy, original, max(rough, key=lambda f: f.agreement))
-    return best if best.agreement > found.agreement else found
+    for candidates in _searched(copy, original):
+        parts = [part for _, part in sorted(candidates, key=lambda c: -c[0])[:_LIKELY]]
+        rough = sorted((_measured(copy, original, part, _FEW) for part in parts), key=lambda f: -f.agreement)
+        for start in rough[:2]:
+            better = _measured(copy, original, _climbed(copy, original, start), _FRAMES, CERTAIN_PART)
+            if better.same:
+                return better
+            found = max(found, better, key=lambda f: f.agreement)
+    return found
 
 
-def _climbed(copy: Fingerprint, original: Fingerprint, best: Likeness) -> Likeness:
+def _climbed(copy: Fingerprint, original: Fingerprint, best: Likeness) -> Part:
     """The same place, found more exactly: what was seen as a part is moved and scaled while that helps."""
-    step = 0.03
-    while step > 0.005:
-        options = [_measured(copy, original, part, CERTAIN_PART) for part in _near(best.part, step)]
-        better = max(options, key=lambda f: f.agreement)
-        if better.agreement > best.agreement:
+    step = 0.04
+    while step > 0.008:
+        options = [_measured(copy, original, part, _FEW) for part in _near(best.part, step)]
+        better = max(options, key=lambda f: f.agreement, default=best)
+        if better.agreement > best.agreement + 0.002:
             best = better
         else:
             step /= 2
-    return best
+    return best.part
 
 
 def _near(part: Part, step: float) -> Iterator[Part]:
@@ -103,7 +113,6 @@ def _near(part: Part, step: float) -> Iterator[Part]:
         )
         if min(moved) >= 0 and max(moved) <= 1:
             yield replace(part, **{name: moved})
-    yield part
 
 
 def _places(copy: Fingerprint) -> Iterator[Part]:
@@ -132,12 +141,16 @@ def content(pictures: Grey) -> tuple[float, float, float, float] | None:
     return top, bottom, left, right
 
 
-def _measured(copy: Fingerprint, original: Fingerprint, part: Part, certain: float = CERTAIN) -> Likeness:
+def _measured(
+    copy: Fingerprint, original: Fingerprint, part: Part, frames: int = _FRAMES, certain: float = CERTAIN
+) -> Likeness:
     """The agreement for a known place, and the best account of the times."""
-    chosen = spaced(len(copy.pictures), _FRAMES)
-    ours = _structure(_cut(_restored(copy, part, chosen), SIDE, SIDE, None))
-    theirs = _structure(_cut(original.pictures, SIDE, SIDE, part.original))
-    alike = ours.reshape(len(ours), -1) @ theirs.reshape(len(theirs), -1).T / SIDE**2
+    chosen = spaced(len(copy.pictures), frames)
+    ours = _structure(_restored(copy, part, chosen)).reshape(len(chosen), -1)
+    theirs = _structure(_cut(original.pictures, SIDE, SIDE, part.original)).reshape(len(original.pictures), -1)
+    # What lies over the copy, such as subtitles, counts only where it hides something of the original.
+    energy = np.square(theirs, dtype=np.float32).sum(axis=1)
+    alike = np.clip(ours @ theirs.T / np.maximum(energy, _LEAST_SEEN * SIDE**2), -1, 1)
     negative = bool(alike.max(axis=1).mean() < -alike.min(axis=1).mean())
     return _timed(-alike if negative else alike, copy, original, chosen, part, negative, certain)
 
@@ -189,14 +202,11 @@ def _sides(ratio: float, side: int) -> tuple[int, int]:
 
 
 def _structure(pictures: Grey) -> NDArray[np.float32]:
-    """[m, h, w] with mean 0 and mean square 1 each."""
+    """[m, h, w]: about 1 in mean square where there is something to see, and less where it is flat."""
     x = pictures.astype(np.float32)
-    rest: NDArray[np.float32] = np.subtract(x, _box(x, 4), dtype=np.float32)
-    rest /= np.sqrt(_box(np.square(rest, dtype=np.float32), 6) + np.float32(4.0))
-    np.clip(rest, -3, 3, out=rest)
-    rest -= rest.mean(axis=(1, 2), keepdims=True)
-    strength = np.sqrt((rest * rest).mean(axis=(1, 2), keepdims=True))
-    return rest / np.maximum(strength, np.float32(0.05))
+    rest = np.subtract(x, _box(x, 4), dtype=np.float32)
+    strength = _box(np.square(rest, dtype=np.float32), 6)
+    return np.clip(rest / np.sqrt(strength + np.float32(_FLAT)), -3, 3)
 
 
 def _box(x: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
@@ -220,33 +230,42 @@ def spaced(count: int, most: int) -> NDArray[np.intp]:
 # --- where in the picture ---------------------------------------------------------------------------------------------
 
 
-def _searched(copy: Fingerprint, original: Fingerprint) -> Iterator[tuple[float, Part]]:
-    """Candidates (score, place): a part of the original, the same turned a little, or the original within the copy."""
+def _searched(copy: Fingerprint, original: Fingerprint) -> Iterator[list[tuple[float, Part]]]:
+    """Candidates (score, place), the likely kinds first: a part of the original; the original within the copy; a part
+    of it, turned a little; a part of it upside down or turned by right angles."""
     ours = copy.pictures[spaced(len(copy.pictures), _SEARCHED)]
     theirs = original.pictures[spaced(len(original.pictures), 2 * _SEARCHED)]
-    inner = content(copy.pictures)
-    boxes = [(0.0, 1.0, 0.0, 1.0)] + ([inner] if inner is not None else [])
-    for box in boxes:
-        ratio = copy.ratio * (box[3] - box[2]) / (box[1] - box[0])
+    field, whole = _Field(theirs, original.ratio), (0.0, 1.0, 0.0, 1.0)
+
+    def parts(symmetries: Iterable[int], box: tuple[float, float, float, float]) -> list[tuple[float, Part]]:
         seen = _cut(ours, SIDE, SIDE, box)
-        for symmetry in range(8) if box == boxes[0] else range(2):
-            shape = 1 / ratio if symmetry & 4 else ratio
-            field = _Field(theirs, original.ratio)
-            for score, place in field.best(symmetric(seen, symmetry), shape, _SCALES):
-                yield score, Part(original=place, copy=box, symmetry=symmetry)
-    field = _Field(theirs, original.ratio)
-    for turn in _TURNS:
-        turned = _turned(ours, copy.ratio, turn)
-        edge = (1 - _INNER) / 2
-        box = (edge, 1 - edge, edge, 1 - edge)
-        for symmetry in range(2):
-            middle = symmetric(_cut(turned, SIDE, SIDE, box), symmetry)
-            for score, place in field.best(middle, copy.ratio, [_INNER * s for s in _SCALES[:10:2]]):
-                yield score, Part(original=place, copy=box, symmetry=symmetry, turn=turn)
+        ratio = copy.ratio * (box[3] - box[2]) / (box[1] - box[0])
+        return [
+            (score, Part(original=place, copy=box, symmetry=which))
+            for which in symmetries
+            for score, place in field.best(symmetric(seen, which), 1 / ratio if which & 4 else ratio, _SCALES)
+        ]
+
+    yield parts((0, 1), whole)
+    inner = content(copy.pictures)
+    if inner is not None:
+        yield parts((0, 1), inner)
     around = _Field(ours, copy.ratio)
-    for symmetry in range(2):
-        for score, place in around.best(symmetric(theirs, symmetry), original.ratio, _SCALES):
-            yield score, Part(copy=place, symmetry=symmetry)
+    yield [
+        (score, Part(copy=place, symmetry=which))
+        for which in (0, 1)
+        for score, place in around.best(symmetric(theirs, which), original.ratio, _SCALES)
+    ]
+    edge = (1 - _INNER) / 2
+    middle = (edge, 1 - edge, edge, 1 - edge)
+    turns = []
+    for turn in _TURNS:
+        seen = _cut(_turned(ours, copy.ratio, turn), SIDE, SIDE, middle)
+        for which in (0, 1):
+            for score, place in field.best(symmetric(seen, which), copy.ratio, [_INNER * s for s in _SCALES[:8:2]]):
+                turns.append((score, Part(original=place, copy=middle, symmetry=which, turn=turn)))
+    yield turns
+    yield parts(range(2, 8), whole)
 
 
 class _Field:
@@ -273,8 +292,10 @@ class _Field:
             if min(high, wide) < 12:
                 break
             small = _structure(_cut(pictures, high, wide, None))
+            small -= small.mean(axis=(1, 2), keepdims=True)
+            small /= np.sqrt(np.maximum((small * small).mean(axis=(1, 2), keepdims=True), np.float32(_LEAST_SEEN)))
             spectrum = np.fft.rfft2(small, s=(_FIELD, _FIELD)).conj()
-            ones = np.fft.rfft2(np.ones((high, wide)), s=(_FIELD, _FIELD)).conj()
+            ones = np.fft.rfft2(np.ones((high, wide), np.float32), s=(_FIELD, _FIELD)).conj()
             rows, columns = self._high - high + 1, self._wide - wide + 1
             energy = np.fft.irfft2(self._energy * ones, s=(_FIELD, _FIELD))[:, :rows, :columns]
             product = np.fft.irfft2(self._spectrum[None] * spectrum[:, None], s=(_FIELD, _FIELD))
@@ -283,7 +304,8 @@ class _Field:
             scores = np.maximum(alike.max(axis=1).mean(axis=0), -alike.min(axis=1).mean(axis=0))
             row, column = np.unravel_index(int(scores.argmax()), scores.shape)
             place = (row / self._high, (row + high) / self._high, column / self._wide, (column + wide) / self._wide)
-            found.append((float(scores[row, column]), tuple(float(p) for p in place)))
+            # By chance, a small picture fits somewhere better than a large one does.
+            found.append((float(scores[row, column]) * (high * wide) ** 0.5, tuple(float(p) for p in place)))
         return sorted(found, reverse=True)[:2]
 
 

@@ -24,10 +24,10 @@ from provenance import registry as registries
 from provenance.errors import InputError, MediaError, RegistryError
 from provenance.fingerprint import ALGORITHM as FINGERPRINT
 from provenance.fingerprint import Fingerprint
+from provenance.likeness import Likeness
 from provenance.watermark import ALGORITHM
 
 if TYPE_CHECKING:
-    from provenance.likeness import Likeness
     from provenance.registry.entry import Entry
     from provenance.registry.store import Registry
     from provenance.watermark import Detection
@@ -245,6 +245,7 @@ def _judged(
     notes: list[str] = [] if findings is None else findings
     checked = [(candidate, stores.validate(candidate.store, anchors)) for candidate in candidates]
     # Anyone can sign a copy once more: whom somebody here vouches for comes first, then the newest.
+    compared: dict[bytes, Likeness] = {}  # one clip is often registered more than once
     for candidate, store in sorted(checked, key=lambda pair: pair[1].state != "Trusted"):
         if store.said is None or store.state == "Invalid":
             notes.append(f"credentials from {candidate.source} do not hold, and were left out: {store.failures[0]}")
@@ -262,7 +263,9 @@ def _judged(
                 "for the credentials hold no fingerprint of them"
             )
             continue
-        alike = likeness.compare(copy.fingerprint, fingerprint, search=by_mark)
+        same = fingerprint.hashes.tobytes()
+        alike = compared.get(same) or likeness.compare(copy.fingerprint, fingerprint, search=by_mark)
+        compared[same] = alike
         if not alike.same:
             if by_mark:
                 notes.append(
@@ -297,7 +300,7 @@ def _recovery(
     store: stores.Store,
     fingerprint: Fingerprint,
     signed: bool,
-    alike: "Likeness",
+    alike: Likeness,
     copy: scenes.Scenes,
     mark: "Detection | None",
     registered: int,
@@ -322,7 +325,7 @@ def _recovery(
 
 
 def _differences(
-    alike: "Likeness", copy: scenes.Scenes, entry: "Entry | None", mark: "Detection | None"
+    alike: Likeness, copy: scenes.Scenes, entry: "Entry | None", mark: "Detection | None"
 ) -> Iterator[str]:
     part, info = alike.part, copy.info
     yield "encoded anew, or without its credentials"

@@ -162,8 +162,10 @@ def _take(registry: Registry, tar: tarfile.TarFile, members: dict[str, tarfile.T
     bound = store.bound(ALGORITHM)
     if entry.payload != (bound.hex() if bound is not None and len(bound) == PAYLOAD_BYTES else None):
         return f"its credentials do not name the watermark {entry.payload}"
+    fingerprint = blobs[entry.fingerprint_sha256] if entry.fingerprint_sha256 is not None else None
     try:
-        fingerprint = entry.fingerprint_sha256 and Fingerprint.from_bytes(blobs[entry.fingerprint_sha256])
+        if fingerprint is not None:
+            Fingerprint.from_bytes(fingerprint)
     except InputError as error:
         return str(error)
     if any(not blobs[picture.sha256].startswith(b"\xff\xd8\xff") for picture in entry.pictures):
@@ -172,7 +174,7 @@ def _take(registry: Registry, tar: tarfile.TarFile, members: dict[str, tarfile.T
     registry.add(
         replace(entry, algorithm=entry.payload and ALGORITHM, title=title, signer=signer, signed_at=signed_at),
         manifest=blobs[entry.manifest_sha256],
-        fingerprint=fingerprint or None,
+        fingerprint=fingerprint,
         pictures=[(picture.seconds, blobs[picture.sha256]) for picture in entry.pictures],
     )
     return None

@@ -76,7 +76,7 @@ class Registry:
         entry: Entry,
         *,
         manifest: bytes,
-        fingerprint: Fingerprint | None = None,
+        fingerprint: Fingerprint | bytes | None = None,
         pictures: Sequence[tuple[float, bytes]] = (),
     ) -> Entry:
         """Keep a clip. The same manifest store again replaces what was said of it, and keeps a proof that was there.
@@ -84,19 +84,21 @@ class Registry:
         Args:
             entry: its digests and pictures are made here.
             manifest: the manifest store, JUMBF.
-            fingerprint: of its pictures.
+            fingerprint: of its pictures; as bytes it is kept bit for bit, for its digest may be signed.
             pictures: (seconds, JPEG).
         """
+        whole = fingerprint.to_bytes() if isinstance(fingerprint, Fingerprint) else fingerprint
+        hashes = None if whole is None else Fingerprint.from_bytes(whole).hashes.astype("<u8").tobytes()
         kept = [Picture(seconds=float(at), sha256=self.blobs.put(data)) for at, data in pictures]
         entry = replace(
             entry,
             manifest_sha256=self.blobs.put(manifest),
-            fingerprint_sha256=None if fingerprint is None else self.blobs.put(fingerprint.to_bytes()),
+            fingerprint_sha256=None if whole is None else self.blobs.put(whole),
             registered_at=entry.registered_at or datetime.now(UTC).isoformat(timespec="microseconds"),
             pictures=tuple(kept),
         )
         values = {k: v for k, v in entry.to_dict().items() if k != "pictures"}
-        values["hashes"] = None if fingerprint is None else fingerprint.hashes.astype("<u8").tobytes()
+        values["hashes"] = hashes
         with self._writing() as connection:
             self._upsert(connection, values)
             clip = connection.scalar(
