@@ -24,7 +24,7 @@ _SEARCHED = 4
 _LIKELY = 6
 _FIELD = 128
 _SCALES = tuple(float(s) for s in 0.945 ** np.arange(21))
-_FLAT = 4.0
+_FLAT = 25.0
 """Squared grey levels below which a place counts as flat."""
 _LEAST_SEEN = 0.15
 """Mean square of structure that a picture has at least, for comparing: one with less has too little to go by."""

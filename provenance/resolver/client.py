@@ -131,6 +131,8 @@ def _get_once(address: str, accept: str, most: int, deadline: float) -> tuple[in
             raise _Answer("it took too long")
         if len(body) > most:
             raise _Answer(f"more than {most} bytes")
+        if response.length:
+            raise _Answer("it was cut short")
         return response.status, response.headers, body
     except (OSError, http.client.HTTPException, ValueError):
         if late.is_set():
