@@ -3,8 +3,9 @@
     python benchmarks/fingerprint.py [--clips DIR] [--searched N] [--registered N] [--attacks NAME,...]
 
 DIR holds NAME.npy, uint8 [t, h, w, 3], and clips.json with frame rates (see watermark_clips.py). Two questions are
-asked of each attack: does the registry's index find the clip (without a watermark), and do the pictures agree (with one)? And
-of pairs of different clips: how much do they agree by chance, compared in place, and after a search for a part?
+asked of each attack: does the registry's index find the clip (without a watermark), and do the pictures agree (with
+one)? And of pairs of different clips: how much do they agree by chance, compared in place, and after a search for a
+part?
 """
 
 import argparse
