@@ -67,7 +67,7 @@ class Fingerprint:
     @property
     def times(self) -> NDArray[np.float64]:
         """Of the pictures, seconds, [m]."""
-        return np.arange(len(self.pictures)) * (self.every * STEP)
+        return np.arange(len(self.pictures), dtype=np.float64) * np.float64(self.every * STEP)
 
     def to_bytes(self) -> bytes:
         """To keep; the pictures as one JPEG."""

@@ -150,7 +150,7 @@ def _measured(
     theirs = _structure(_cut(original.pictures, SIDE, SIDE, part.original)).reshape(len(original.pictures), -1)
     # What lies over the copy, such as subtitles, counts only where it hides something of the original.
     energy = np.square(theirs, dtype=np.float32).sum(axis=1)
-    alike = np.clip(ours @ theirs.T / np.maximum(energy, _LEAST_SEEN * SIDE**2), -1, 1)
+    alike = np.clip(ours @ theirs.T / np.maximum(energy, _LEAST_SEEN * SIDE**2), -1, 1).astype(np.float32)
     negative = bool(alike.max(axis=1).mean() < -alike.min(axis=1).mean())
     return _timed(-alike if negative else alike, copy, original, chosen, part, negative, certain)
 
@@ -206,7 +206,7 @@ def _structure(pictures: Grey) -> NDArray[np.float32]:
     x = pictures.astype(np.float32)
     rest = np.subtract(x, _box(x, 4), dtype=np.float32)
     strength = _box(np.square(rest, dtype=np.float32), 6)
-    return np.clip(rest / np.sqrt(strength + np.float32(_FLAT)), -3, 3)
+    return np.clip(rest / np.sqrt(strength + np.float32(_FLAT)), -3, 3).astype(np.float32, copy=False)
 
 
 def _box(x: NDArray[np.float32], radius: int) -> NDArray[np.float32]:

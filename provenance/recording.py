@@ -5,14 +5,15 @@ registration that fails is a finding of its report, with the way to do it later.
 """
 
 import hashlib
+import mmap
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provenance import credentials, formats, scenes, stores, video
 from provenance import registry as registries
-from provenance import scenes, stores, video
 from provenance.errors import InputError, MediaError, RegistryError
 from provenance.watermark import ALGORITHM
 
@@ -103,25 +104,30 @@ def add_file(known: "Registry", path: str | os.PathLike) -> "Entry":
     if report.status not in ("authentic", "untrusted") or report.manifest is None:
         why = report.findings[0] if report.findings else report.summary
         raise InputError(f"{path} cannot be registered: it is {report.status} ({why}); give a file as it was signed")
-    store = stores.find(_bytes(path))
+    store = _store(path)
     checked = stores.validate(store, "") if store is not None else None
     if store is None or checked is None or checked.label != report.manifest["label"] or checked.state == "Invalid":
-        raise InputError(f"{path} cannot be registered: its manifest store does not lie in it in one piece")
+        raise InputError(
+            f"{path} cannot be registered: its manifest store does not lie in it in one piece; sign it once more "
+            "(--again), with a sidecar or with the registry named"
+        )
     return keep(known, path, store, report.manifest, seen(path))
 
 
-def _bytes(path: Path) -> bytes:
-    """The part of a file in which its manifest store is: of an MP4 its C2PA box, of others the beginning."""
+def _store(path: Path) -> bytes | None:
+    """A file's manifest store: in its C2PA box, anywhere else in one piece, or in the sidecar beside it."""
     with path.open("rb") as file:
-        if file.read(8)[4:] == b"ftyp":
+        if formats.of(path).is_bmff:
             for kind, at, size in video.boxes(file):
                 file.seek(at)
-                if kind == b"uuid" and size <= 2 * stores.LARGEST:
-                    data = file.read(size)
-                    if stores.find(data) is not None:
-                        return data
-        file.seek(0)
-        return file.read(4 * stores.LARGEST)
+                if kind == b"uuid" and size <= 2 * stores.LARGEST and (found := stores.find(file.read(size))):
+                    return found
+        else:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                if found := stores.find(data):
+                    return found
+    beside = formats.sidecar_of(path)
+    return stores.find(credentials.load(beside)) if beside.is_file() else None
 
 
 def _sha256(path: str | os.PathLike) -> str:

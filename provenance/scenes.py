@@ -5,11 +5,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from provenance import video
+from provenance import formats, video
+from provenance import stills as pictures
 from provenance.errors import MediaError
 from provenance.fingerprint import Fingerprint, Recorder, grey_of
 
@@ -22,6 +24,7 @@ STILL_SIDE = 320
 """Pixels of a still's longer side."""
 _GREY_SIDE = 192
 _QUALITY = 80
+_SHOWN, _MOST_PICTURES = 0.1, 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +56,14 @@ class _Stills:
 
 
 def look(path: str | os.PathLike, *, stills: bool = True) -> Scenes:
-    """Fingerprint and stills of a video file.
+    """Fingerprint and stills of a video or a picture; an animation's pictures are taken for a tenth of a second each.
 
     Raises:
         MediaError: it cannot be read, or holds no frame that can be decoded.
     """
+    format = formats.of(path)
+    if format.container is None:
+        return _look_at_picture(path, format)
     info = video.probe(path)
     recorder, kept, end = Recorder(), _Stills(), 0.0
     for seconds, frame in timed_frames(path):
@@ -69,6 +75,20 @@ def look(path: str | os.PathLike, *, stills: bool = True) -> Scenes:
     if fingerprint is None:
         raise MediaError("it holds no frame that can be decoded")
     return Scenes(fingerprint=fingerprint, stills=tuple(kept.kept), info=info)
+
+
+def _look_at_picture(path: str | os.PathLike, format: formats.Format) -> Scenes:
+    recorder, size, count = Recorder(), (0, 0), 0
+    for count, frame in enumerate(islice(pictures.read_frames(path), _MOST_PICTURES), 1):
+        recorder.add((count - 1) * _SHOWN, partial(grey_of, frame))
+        size = frame.shape[:2] if count == 1 else size
+    fingerprint = recorder.result(count * _SHOWN if count > 1 else 0.0)
+    if fingerprint is None:
+        raise MediaError("it holds no picture that can be decoded")
+    info = video.VideoInfo(
+        container=format.name, codec="", width=size[1], height=size[0], fps=0.0, frames=count, duration=None
+    )
+    return Scenes(fingerprint=fingerprint, info=info)
 
 
 def stills_at(path: str | os.PathLike, times: list[float]) -> list[tuple[float, bytes]]:

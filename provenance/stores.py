@@ -10,9 +10,12 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provenance import keys
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 MIME = "application/c2pa"
 LARGEST = 16 * 2**20
@@ -88,7 +91,7 @@ def validate(store: bytes, anchors: str) -> Store:
     return Store(said=said, state=state, failures=failures, bindings=_bindings(active))
 
 
-def find(data: bytes) -> bytes | None:
+def find(data: "bytes | mmap") -> bytes | None:
     """The first manifest store that lies in one piece within a file's bytes, as in MP4, PNG and WebP."""
     # A store is a box of boxes: its size, "jumb"; then the description's size, "jumd" and type (ISO/IEC 19566-5).
     at = data.find(b"jumd" + _JUMBF_C2PA) + 4

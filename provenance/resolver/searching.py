@@ -10,6 +10,7 @@ import json
 import math
 import os
 import sys
+from itertools import islice
 
 MEMORY = 3 * 2**30
 """Bytes of address space."""
@@ -21,17 +22,18 @@ def main(path: str) -> int:
     _limit_memory()
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    from provenance import scenes, video
+    from provenance import formats, scenes, stills, video
     from provenance.errors import MediaError
     from provenance.watermark import Detector
 
     try:
         looked = scenes.look(path, stills=False)
         detector = Detector()
-        step = max(1, math.ceil(video.count_frames(path) / _FRAMES))
-        for index, frame in enumerate(video.read_frames(path, step=step)):
-            if index == _FRAMES:
-                break
+        if formats.of(path).container is None:
+            frames = stills.read_frames(path)
+        else:
+            frames = video.read_frames(path, step=max(1, math.ceil(video.count_frames(path) / _FRAMES)))
+        for frame in islice(frames, _FRAMES):
             detector.add(frame)
         mark = detector.result()
     except (MediaError, MemoryError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from PIL import Image
 
 import provenance
 from provenance import keys, recovery, registry, signing, stores, video
@@ -89,6 +90,13 @@ def test_without_a_watermark_likeness_alone_is_said_to_be_that(original, clip, e
     report = provenance.verify(encode(tmp_path / "unmarked.mp4", clip(1), crf=28), registry=place)
     assert (report.status, report.recovered.basis) == ("recovered", "likeness")
     assert any("rests on likeness alone" in finding for finding in report.findings)
+
+
+def test_a_screenshot_gets_the_originals_credentials(original, frames, place, tmp_path) -> None:
+    Image.fromarray(frames[6]).save(tmp_path / "shot.png")
+    report = provenance.verify(tmp_path / "shot.png", registry=place)
+    assert report.status == "recovered" and report.recovered.manifest["title"] == "a dog on a beach"
+    assert report.recovered.start == pytest.approx(0.75, abs=0.26)
 
 
 def test_other_pictures_are_absent(original, clip, encode, place, tmp_path, quick) -> None:
