@@ -1,4 +1,4 @@
-"""The ``provenance`` command: verify, sign, label, keys, watermark, log.
+"""The ``provenance`` command: verify, sign, label, keys, watermark, registry, log.
 
 Results go to stdout, errors to stderr as one line. Exit codes: ``provenance.report``; wrong usage is 2.
 """
@@ -62,12 +62,12 @@ def _drop_output() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from provenance import __version__
-    from provenance.commands import keys, label, log, sign, verify, watermark
+    from provenance.commands import keys, label, log, registry, sign, verify, watermark
 
     parser = _Parser(prog="provenance", description="Where does a video come from? Verify, sign, mark.")
     parser.add_argument("--version", action="version", version=f"provenance {__version__}")
     group = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (verify, sign, label, keys, watermark, log):
+    for command in (verify, sign, label, keys, watermark, registry, log):
         command.add_commands(group)
     return parser
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from provenance.fingerprint import ALGORITHM as FINGERPRINT
 from provenance.manifest import GENERATION
 from provenance.unhashed import LABEL as UNHASHED
 
@@ -72,6 +73,7 @@ def _soft_bindings(assertions: list[dict]) -> list[dict[str, Any]]:
     return [
         {"alg": binding.get("alg"), "payload": _hex(_dict(block).get("value"))}
         for binding in _data(assertions, "c2pa.soft-binding")
+        if binding.get("alg") != FINGERPRINT  # long, and for machines
         for block in _list(binding.get("blocks"))
     ]
 

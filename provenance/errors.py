@@ -31,3 +31,7 @@ class LogError(ProvenanceError, ValueError):
 
 class ProofError(ProvenanceError, ValueError):
     """A proof, checkpoint or log that can be read and does not hold. It is evidence, so its text should be kept."""
+
+
+class RegistryError(ProvenanceError, RuntimeError):
+    """A registry of signed clips that cannot be opened, read or written."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance import history
 from provenance.errors import InputError
+from provenance.fingerprint import ALGORITHM as FINGERPRINT
 from provenance.history import History
 from provenance.watermark import ALGORITHM, PAYLOAD_BYTES
 
@@ -98,7 +99,7 @@ def context(trust: "Trust | None" = None, *, chunk: int | None = None) -> "Conte
             "trust": believed,
             "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
             "core": {"allowed_network_hosts": [], **chunks},
-            "soft_binding": {"soft_binding_algorithms": [ALGORITHM]},
+            "soft_binding": {"soft_binding_algorithms": [ALGORITHM, FINGERPRINT]},
             "builder": {"thumbnail": {"enabled": False}},  # of a still it would be many times its size
         }
     )

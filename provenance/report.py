@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from provenance.localise import Span
+    from provenance.recovery import Recovery
     from provenance.watermark import Detection
 
 EXIT_CODES = {"authentic": 0, "altered": 1, "unreadable": 2, "absent": 3, "untrusted": 4, "recovered": 5}
@@ -54,6 +55,8 @@ class Report:
     """What the active manifest says; None without one. See ``provenance.description.describe``."""
     watermark: "Detection | None" = None
     """None when the pictures were not looked at."""
+    recovered: "Recovery | None" = None
+    """What the file is a copy of, and the credentials of that; ``manifest`` stays None, for the file has none."""
     findings: tuple[str, ...] = ()
     """What was noticed, a sentence each, the decisive ones first."""
     altered: "tuple[Span, ...]" = ()
@@ -81,6 +84,7 @@ class Report:
             "manifest": self.manifest,
             "watermark": mark
             and {"found": mark.found, "payload": mark.payload and mark.payload.hex(), "p_value": mark.p_value},
+            "recovered": self.recovered and self.recovered.to_dict(),
             "findings": list(self.findings),
             "altered": [{"kind": span.kind, "start": span.start, "end": span.end} for span in self.altered],
         }
@@ -102,7 +106,7 @@ class Report:
         return "\n".join(lines)
 
     def _facts(self) -> Iterable[tuple[str, str]]:
-        if said := self.manifest:
+        if said := self.manifest or (self.recovered and self.recovered.manifest):
             yield "title", _text(said.get("title"))
             signer = said.get("signer") or {}
             yield "signer", _text(signer.get("name") or signer.get("organisation"))

@@ -11,7 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provenance import credentials, formats, history, localise, outputs, stills, timestamping, unhashed, video
+from provenance import (
+    credentials,
+    formats,
+    history,
+    localise,
+    outputs,
+    recording,
+    stills,
+    timestamping,
+    unhashed,
+    video,
+)
+from provenance import fingerprint as fingerprints
+from provenance import registry as registries
 from provenance.c2pa_signer import c2pa_signer
 from provenance.errors import InputError, MediaError, SigningError
 from provenance.formats import Format
@@ -63,6 +76,7 @@ def sign(
     training_terms: str | None = None,
     timestamp: str | None = None,
     timestamp_policy: str = "require",
+    registry: str | os.PathLike | None = None,
 ) -> Report:
     """Write a signed copy of ``src`` to ``dst``.
 
@@ -89,6 +103,9 @@ def sign(
         timestamp: address of a time stamp authority (RFC 3161). Its stamp proves when the file was signed, so that it
             stays good after the certificate has expired. The authority learns a digest and your network address.
         timestamp_policy: when there is no stamp to be had, "require" fails, and "optional" signs without and says so.
+        registry: where to register the signed clip, so that its credentials are found again once they are lost: a
+            folder, a database URL, "off"; None is ``$SORAJAX_REGISTRY``, else the user's own. A clip that cannot be
+            registered is signed all the same, and a finding says so.
 
     Returns:
         The report on the file at ``dst``: authentic, or untrusted when the signer's root is on no trust list here.
@@ -114,23 +131,26 @@ def sign(
     in_place = side is not None and remote is None and _same(src, dst)
     _check_destination(dst, format, side, overwrite, in_place)
     signer, unstamped = signer or default_signer(), ()
+    looked = recording.seen(src)
+    fingerprint = looked and looked.fingerprint.binding()
     try:
         with ExitStack() as stack:
             part = stack.enter_context(outputs.hidden(dst))
-            title = title if title is not None else src.name
+            name = title if title is not None else src.name
             try:
-                store = _write_signed(src, part, facts, title, signer, order)
+                store = _write_signed(src, part, facts, name, signer, order, fingerprint)
             except _NoTimeStamp as error:
                 if timestamp_policy != "optional":
                     raise
                 unstamped = (f"signed without a time stamp: {error}",)
-                store = _write_signed(src, part, facts, title, signer, replace(order, timestamp=None))
+                order = replace(order, timestamp=None)
+                store = _write_signed(src, part, facts, name, signer, order, fingerprint)
             side_part = None
             if side is not None:
                 side_part = stack.enter_context(outputs.hidden(side))
                 side_part.write_bytes(store)
                 outputs.sync(side_part)
-            report = verify(part, manifest=side_part)
+            report = verify(part, manifest=side_part, registry=registries.OFF)
             _check_signed(report, facts)
             parts = [] if in_place else [(part, dst)]
             if side is not None and side_part is not None:
@@ -139,7 +159,10 @@ def sign(
     except OSError as error:
         raise outputs.cannot_write(dst, error, SigningError) from None
     where = (f"the credentials are in {side.name}; keep it beside the file",) if side is not None else ()
-    return replace(report, path=str(dst), findings=(*report.findings, *unstamped, *where))
+    trouble = recording.register(dst, store, report.manifest or {}, looked, registry)
+    return replace(
+        report, path=str(dst), findings=(*report.findings, *unstamped, *where, *([trouble] if trouble else []))
+    )
 
 
 def _check_source(src: Path, again: bool) -> Format:
@@ -196,7 +219,13 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def _write_signed(
-    src: Path, part: Path, facts: "Facts | None", title: str, signer: Signer, order: _Order | None = None
+    src: Path,
+    part: Path,
+    facts: "Facts | None",
+    title: str,
+    signer: Signer,
+    order: _Order | None = None,
+    fingerprint: bytes | None = None,
 ) -> bytes:
     """The file at ``part``, and the manifest store. Without an order the store goes inside, with no further account."""
     from c2pa import C2paError
@@ -206,6 +235,7 @@ def _write_signed(
 
     order = order or _Order(format=formats.of(src))
     extra = [unhashed.assertion(src)] if order.format.is_bmff else []
+    extra += [fingerprints.assertion(fingerprint)] if fingerprint is not None else []
     mime, account = order.format.mime, order.account
     failed: list[BaseException] = []
     with timestamping.relay(order.timestamp) as authority:

@@ -13,8 +13,10 @@ Manifest and watermark, together:
   stands, with a finding, for honest edits and compositions of marked clips look like this;
 - the manifest names a payload and none is found in the pictures: as the manifest stands, with a finding. The hash of
   the content already says whether these are the signed bits;
-- no manifest, but a watermark: ``absent``, with a finding that gives the payload. Not ``altered``: pictures can be
-  marked and never signed, and the public key lets anyone mark them, so nothing proves that credentials were removed.
+- no manifest, but a watermark or a likeness that leads to a registered clip: ``recovered`` (``provenance.recovery``);
+- no manifest, but a watermark that leads nowhere: ``absent``, with a finding that gives the payload. Not ``altered``:
+  pictures can be marked and never signed, and the public key lets anyone mark them, so nothing proves that credentials
+  were removed.
 """
 
 import math
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance import credentials, formats, keys, localise, stills, unhashed, video
+from provenance import credentials, formats, keys, localise, recovery, stills, unhashed, video
 from provenance.credentials import Credentials
 from provenance.errors import MediaError
 from provenance.keys import Trust
@@ -48,6 +50,8 @@ def verify(
     *,
     watermark_key: bytes | None = None,
     manifest: str | os.PathLike | None = None,
+    registry: str | os.PathLike | None = None,
+    resolver: str | None = None,
 ) -> Report:
     """Verify one file.
 
@@ -58,6 +62,9 @@ def verify(
             or a whole policy, see ``provenance.keys.trust_policy``.
         watermark_key: a private watermark key; None is the public one.
         manifest: a sidecar to use instead of what the file carries.
+        registry: where signed clips are registered: a folder, a database URL, "off"; None is ``$SORAJAX_REGISTRY``,
+            else the user's own.
+        resolver: address of a C2PA soft binding resolver to ask about a watermark; None asks nobody.
 
     Raises:
         KeyFileError: a trust list that cannot be read. Nothing else: a file that cannot be read is ``unreadable``.
@@ -83,8 +90,18 @@ def verify(
     findings += held.notes
     said, state = held.said, held.state
     if state is None:
-        return Report(path=name, status="absent", watermark=mark, findings=(*_without_manifest(mark), *findings))
+        outcome = recovery.recover(path, mark, policy, registry=registry, resolver=resolver)
+        absent = () if outcome.recovered is not None or outcome.explained else _without_manifest(mark)
+        return Report(
+            path=name,
+            status="absent" if outcome.recovered is None else "recovered",
+            recovered=outcome.recovered,
+            watermark=mark,
+            findings=(*outcome.findings, *absent, *findings),
+        )
     contradictions, notes = _compare(said, mark) if said is not None else ([], [])
+    if contradictions and mark.payload is not None:
+        notes = [*recovery.named(mark.payload, policy, registry), *notes]
     hidden, placed, spans = _examine(Path(path), format, held)
     reasons = [*held.failures, *hidden, *contradictions]
     if reasons or state == "Invalid":

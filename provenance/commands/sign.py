@@ -20,6 +20,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument("-o", "--output", metavar="DST", help="only with --sidecar it may be left out: SRC itself")
     command.add_argument("--title", help="default: the name of SRC")
     command.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    command.add_argument(
+        "--registry", metavar="PLACE", help="where to register it: a folder, a database URL, or off; default: yours"
+    )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     place = command.add_argument_group("where the credentials go")
     place.add_argument("--sidecar", action="store_true", help="leave the file as it is and write NAME.c2pa beside it")
@@ -72,6 +75,7 @@ def _sign(arguments: argparse.Namespace) -> int:
         training_terms=arguments.training_terms,
         timestamp=arguments.timestamp,
         timestamp_policy="optional" if arguments.timestamp_optional else "require",
+        registry=arguments.registry,
     )
     print(report.to_json() if arguments.json else report.to_text())
     return 0

@@ -18,6 +18,12 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument("--manifest", metavar="FILE", help="the credentials of FILE, which are not in it or beside it")
     add_trust_options(command)
+    command.add_argument(
+        "--registry", metavar="PLACE", help="where signed clips are registered: a folder, a database URL, or off"
+    )
+    command.add_argument(
+        "--resolver", metavar="URL", help="ask this C2PA soft binding resolver about watermarks; else nobody is asked"
+    )
     command.set_defaults(run=_verify)
 
 
@@ -30,7 +36,13 @@ def _verify(arguments: argparse.Namespace) -> int:
         raise InputError("--manifest is about one file; verify the others by themselves")
     reports, trust = [], trust_of(arguments)
     for path in arguments.files:
-        report = verify(path, trust, manifest=arguments.manifest)
+        report = verify(
+            path,
+            trust,
+            manifest=arguments.manifest,
+            registry=arguments.registry,
+            resolver=arguments.resolver,
+        )
         reports.append(report)
         if arguments.json:
             print(report.to_json(), flush=True)

@@ -23,10 +23,11 @@ EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"
 def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Every test signs with an identity of its own, not the user's."""
     folder = tmp_path_factory.mktemp("keys") / "identity"
-    before = {name: os.environ.pop(name, None) for name in ("SORAJAX_KEYS", "SORAJAX_TRUST")}
-    os.environ["SORAJAX_KEYS"] = str(folder)
+    before = {name: os.environ.pop(name, None) for name in ("SORAJAX_KEYS", "SORAJAX_TRUST", "SORAJAX_REGISTRY")}
+    # What one test signs, another must not recover: tests of the registry name one of their own.
+    os.environ |= {"SORAJAX_KEYS": str(folder), "SORAJAX_REGISTRY": "off"}
     yield folder
-    os.environ.pop("SORAJAX_KEYS")
+    del os.environ["SORAJAX_KEYS"], os.environ["SORAJAX_REGISTRY"]
     os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
