@@ -1,22 +1,24 @@
 """Where does a video come from? Sign, watermark and verify clips (C2PA), without JAX.
 
     report = provenance.verify("dog.mp4")             # report.status, .exit_code, .manifest, .watermark, .findings
-    provenance.sign("edited.mp4", "signed.mp4")       # signs a file as it is
+    provenance.sign("edited.mp4", "signed.mp4", parent="original.mp4", edits=["trimmed"])   # a file made elsewhere
     provenance.marking.mark_file("a.mov", "b.mov", payload=b"8 bytes!")   # a watermarked copy of a file
+    provenance.label.label_file("a.mp4", "b.mp4")     # says, for everybody to see, that it was AI-generated
     marked = provenance.watermark.embed(frames, payload=b"8 bytes!")
     found = provenance.watermark.detect(marked)       # .found, .payload, .p_value
 
 Everything is imported when first used, so ``import provenance`` costs nothing. Layers, each importing only those below:
-``cli``; ``commands``; ``signing`` and ``marking``; ``verification`` and ``recoding``; ``report`` and
-``manifest``; ``attacks``, ``watermark``, ``keys``, ``log``, ``video`` and
-``planes``; ``outputs``; ``errors``.
+``cli``; ``commands``; ``signing``, ``marking`` and ``label``; ``verification``, ``rewriting`` and ``sources``;
+``recoding``; ``credentials``; ``description``; ``report`` and ``manifest``; ``history``; ``attacks``, ``watermark``,
+``keys``, ``log``, ``stills``, ``planes``, ``lettering``, ``localise`` and ``unhashed``; ``video``; ``outputs``
+and ``formats``; ``errors``.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from provenance import errors, keys, log, manifest, marking, report, video, watermark
+    from provenance import errors, formats, history, keys, label, log, manifest, marking, report, video, watermark
     from provenance.keys import Signer, callback_signer, default_signer, load_signer
     from provenance.manifest import Facts
     from provenance.report import Report
@@ -32,7 +34,10 @@ __all__ = [
     "callback_signer",
     "default_signer",
     "errors",
+    "formats",
+    "history",
     "keys",
+    "label",
     "load_signer",
     "log",
     "manifest",
@@ -55,7 +60,19 @@ _HOMES = {
     "sign": "signing",
     "verify": "verification",
 }
-_MODULES = ("errors", "keys", "log", "manifest", "marking", "report", "video", "watermark")
+_MODULES = (
+    "errors",
+    "formats",
+    "history",
+    "keys",
+    "label",
+    "log",
+    "manifest",
+    "marking",
+    "report",
+    "video",
+    "watermark",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ chunk of their media data as well (the leaves of C2PA's Merkle tree, specificati
 a verifier can find the chunks that differ, and, by the file's index, the pictures and the sound that lie in them.
 
 Sizes: a leaf takes 34 bytes. Chunks are 4 KiB, and larger where a file would have more than ``MOST_CHUNKS`` of them, so
-leaves add less than 1 % to a small file and at most 140 KB to a large one. At 5 Mbit/s a chunk of 4 KiB lasts 7 ms.
+leaves add about 1 % to a small file and at most 140 KB to a large one. At 5 Mbit/s a chunk of 4 KiB lasts 7 ms.
 """
 
 import hashlib

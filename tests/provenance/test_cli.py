@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from provenance import keys
 from provenance.cli import main
@@ -49,6 +50,37 @@ def test_sign_then_verify(plain, tmp_path, capsys) -> None:
     assert main(["sign", str(plain), "-o", str(target), "--overwrite"]) == 0
 
 
+def test_sign_states_history_and_choices(plain, tmp_path, capsys) -> None:
+    first, second, picture = (str(tmp_path / name) for name in ("first.mp4", "second.mp4", "a.png"))
+    Image.new("RGB", (64, 64)).save(picture)
+    assert main(["sign", str(plain), "-o", first]) == 0
+    assert main(["sign", first, "-o", second]) == 2
+    assert "sign it again (again=True, --again)" in capsys.readouterr().err
+    account = ["--edit", "trimmed", "--edit", "c2pa.resized", "--component", picture, "--input", picture]
+    choice = ["--training", "constrained", "--training-terms", "ask Ana"]
+    assert main(["sign", first, "-o", second, "--again", *account, *choice, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["manifest"]
+    names = [action["action"] for action in said["actions"]]
+    assert names == ["c2pa.opened", "c2pa.placed", "c2pa.trimmed", "c2pa.resized"]
+    assert [source["relationship"] for source in said["ingredients"]] == ["parentOf", "componentOf", "inputTo"]
+    assert said["training"]["cawg.ai_training"] == {"use": "constrained", "terms": "ask Ana"}
+    third = str(tmp_path / "third.mp4")
+    assert main(["sign", str(plain), "-o", third, "--parent", first, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["manifest"]["ingredients"][0]["title"] == "first.mp4"
+
+
+def test_sign_beside_a_file_and_verify_with_a_manifest_from_elsewhere(plain, tmp_path, capsys) -> None:
+    path, side = tmp_path / "a.mp4", tmp_path / "a.c2pa"
+    path.write_bytes(plain.read_bytes())
+    assert main(["sign", str(path), "--sidecar"]) == 0 and path.read_bytes() == plain.read_bytes()
+    assert main(["verify", str(path)]) == 0
+    side.rename(tmp_path / "b.c2pa")
+    assert main(["verify", str(path), "--manifest", str(tmp_path / "b.c2pa")]) == 0
+    remote = tmp_path / "remote.mp4"
+    assert main(["sign", str(plain), "-o", str(remote), "--remote", "https://example.org/remote.c2pa"]) == 0
+    assert b"https://example.org/remote.c2pa" in remote.read_bytes() and (tmp_path / "remote.c2pa").exists()
+
+
 def test_keys_shows_what_the_identity_is_and_where(capsys, key_folder) -> None:
     assert main(["keys"]) == 0
     shown = capsys.readouterr().out
@@ -67,6 +99,10 @@ def test_keys_shows_what_the_identity_is_and_where(capsys, key_folder) -> None:
         (["sign", "{plain}", "-o", "{tmp}/x.mp4", "--cert", "a.pem"], "--cert and --key go together"),
         (["sign", "{plain}", "-o", "{tmp}/x.mp4", "--cert", "{tmp}/a", "--key", "{tmp}/b"], "cannot read"),
         (["verify", "{plain}", "--trust", "{plain}"], "holds no certificate"),
+        (["sign", "{plain}"], "Name the signed file (-o DST)"),
+        (["sign", "{plain}", "-o", "{tmp}/x.mp4", "--edit", "sharpened"], "no edit that can be stated"),
+        (["verify", "{plain}", "{plain}", "--manifest", "x.c2pa"], "--manifest is about one file"),
+        (["label", "{plain}", "-o", "{tmp}/x.mp4", "--style", "loud"], "must be corner, moving, credits"),
         (["verify"], "required: FILE"),
         (["verify", "{plain}", "--frob"], "--frob"),
         (["frob"], "frob"),
