@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from provenance import credentials, formats, scenes, stores, video
 from provenance import registry as registries
 from provenance.errors import InputError, MediaError, RegistryError
+from provenance.keys import Trust
 from provenance.watermark import ALGORITHM
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def add_file(known: "Registry", path: str | os.PathLike) -> "Entry":
         why = report.findings[0] if report.findings else report.summary
         raise InputError(f"{path} cannot be registered: it is {report.status} ({why}); give a file as it was signed")
     store = _store(path)
-    checked = stores.validate(store, "") if store is not None else None
+    checked = stores.validate(store, Trust()) if store is not None else None
     if store is None or checked is None or checked.label != report.manifest["label"] or checked.state == "Invalid":
         raise InputError(
             f"{path} cannot be registered: its manifest store does not lie in it in one piece; sign it once more "

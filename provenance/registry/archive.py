@@ -17,6 +17,7 @@ from pathlib import Path
 from provenance import outputs, stores
 from provenance.errors import InputError, RegistryError
 from provenance.fingerprint import Fingerprint
+from provenance.keys import Trust
 from provenance.registry.blobs import digest
 from provenance.registry.entry import Entry, described
 from provenance.registry.store import Registry
@@ -154,7 +155,7 @@ def _take(registry: Registry, tar: tarfile.TarFile, members: dict[str, tarfile.T
             return f"its blob {name} is damaged"
     if len(entry.pictures) > _MOST_STILLS:
         return f"it has {len(entry.pictures)} pictures"
-    store = stores.validate(blobs[entry.manifest_sha256], "")
+    store = stores.validate(blobs[entry.manifest_sha256], Trust())
     if store.state == "Invalid":
         return f"its credentials do not hold: {store.failures[0]}"
     if store.label != entry.manifest_id:

@@ -27,7 +27,7 @@ def test_a_good_store_holds_without_its_file(store) -> None:
 
 
 def test_trust_is_that_of_today(store) -> None:
-    assert stores.validate(store, "").state == "Valid"
+    assert stores.validate(store, keys.Trust()).state == "Valid"
 
 
 def test_the_store_is_what_was_signed(store, signed) -> None:
@@ -54,17 +54,17 @@ def test_no_changed_byte_changes_what_a_store_that_holds_says(share: float, flip
 
 @pytest.mark.parametrize("data", [b"", b"x", b"<html>", bytes(100), b"\0\0\0\x10jumb" * 9])
 def test_something_else_is_invalid_and_never_raises(data: bytes) -> None:
-    assert stores.validate(data, "").state == "Invalid"
+    assert stores.validate(data, keys.Trust()).state == "Invalid"
 
 
 def test_a_store_cut_short_or_too_large_is_invalid(store, monkeypatch) -> None:
     for share in (0.1, 0.5, 0.9, 0.999):
         assert stores.validate(store[: int(len(store) * share)], "").state == "Invalid"
     monkeypatch.setattr(stores, "LARGEST", len(store) - 1)
-    assert "the limit is" in stores.validate(store, "").failures[0]
+    assert "the limit is" in stores.validate(store, keys.Trust()).failures[0]
 
 
 def test_a_file_signed_as_it_is_has_a_store_too(plain, tmp_path) -> None:
     provenance.sign(plain, tmp_path / "signed.mp4")
-    found = stores.validate(stores.find((tmp_path / "signed.mp4").read_bytes()), "")
+    found = stores.validate(stores.find((tmp_path / "signed.mp4").read_bytes()), keys.Trust())
     assert found.state == "Valid" and found.bound(ALGORITHM) is None

@@ -70,7 +70,7 @@ def test_the_active_manifest_alone(client, place, tmp_path, facts) -> None:
     whole = client.get(f"/manifests/{match['manifestId']}").content
     active = client.get(f"/manifests/{match['manifestId']}", params={"returnActiveManifest": "true"}).content
     # Only one manifest is in this store, so nothing is taken out of it.
-    assert stores.validate(active, "").label == match["manifestId"] and active == whole
+    assert stores.validate(active, keys.Trust()).label == match["manifestId"] and active == whole
 
 
 def test_an_uploaded_copy_is_recognised_and_deleted(client, marked, monkeypatch, tmp_path) -> None:
