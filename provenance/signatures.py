@@ -80,14 +80,20 @@ def judge(
         state: C2PA's verdict on the signature: Trusted, Valid or Invalid.
         policy: whom to believe.
     """
-    result = Judgement(state=state)
     label = store.get("active_manifest")
-    signature = read(reader, label) if isinstance(label, str) else None
-    if signature is None:
-        if state == "Trusted":
-            result.state = "Valid"
-            result.notes.append("the signer's certificates could not be examined, so the signer is not believed")
-        return result
+    try:
+        with _quiet():
+            signature = read(reader, label) if isinstance(label, str) else None
+            if signature is not None:
+                return _judge(signature, results, state, policy)
+    except Exception:  # parsers of certificates raise what they like, and a stranger wrote these
+        pass
+    doubt = "the signer's certificates could not be examined, so the signer is not believed"
+    return Judgement(state="Valid", notes=[doubt]) if state == "Trusted" else Judgement(state=state)
+
+
+def _judge(signature: Signature, results: Mapping[str, Any], state: str, policy: Trust) -> Judgement:
+    result = Judgement(state=state)
     active = results.get("activeManifest") or {}
     codes = {str(found.get("code")) for kind in ("success", "informational") for found in active.get(kind) or []}
     result.notes += [sentence for code, sentence in _OCSP.items() if code in codes]
@@ -98,12 +104,16 @@ def judge(
 
 def believable(reader: "Reader", label: str, policy: Trust) -> bool:
     """Whether a manifest of a source that C2PA trusts, by label, was signed by somebody to believe."""
-    signature = read(reader, label)
-    if signature is None:
+    try:
+        with _quiet():
+            signature = read(reader, label)
+            if signature is None:
+                return False
+            # Nobody checked that this time stamp is of this signature: it does not help against a revocation.
+            at = signature.stamp.time if signature.stamp is not None and _vouched(signature.stamp, policy) else None
+            return _vouched_for(signature, at, policy) is None and _revoked(signature, None, policy) is None
+    except Exception:  # as in ``judge``
         return False
-    # Nobody has checked that this time stamp belongs to this signature, so it does not help against a revocation.
-    at = signature.stamp.time if signature.stamp is not None and _vouched(signature.stamp, policy) else None
-    return _vouched_for(signature, at, policy) is None and _revoked(signature, None, policy) is None
 
 
 def read(reader: "Reader", label: str) -> Signature | None:
@@ -135,8 +145,8 @@ def parse(store: bytes, label: str) -> Signature | None:
         with _quiet():
             chain = tuple(x509.load_der_x509_certificate(der) for der in ders)
         return Signature(chain=chain, stamp=_stamp(unprotected)) if chain else None
-    except (cbor2.CBORDecodeError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
-        return None  # a stranger wrote it: whatever is wrong, it cannot be examined
+    except Exception:  # parsers raise what they like, and a stranger wrote it
+        return None
 
 
 @contextmanager
@@ -206,7 +216,7 @@ def _stamp(headers: Mapping[Any, Any]) -> Stamp | None:
             own = next(c for c in certificates if _signed_by(signer["sid"], c))
         time = _signing_time(signer) or info["gen_time"].native
         return Stamp(time=time, chain=tuple(chains.ordered(own, certificates)))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, StopIteration, RecursionError):
+    except Exception:  # as in ``parse``
         return None
 
 

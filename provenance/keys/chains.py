@@ -63,7 +63,7 @@ def parse(data: bytes, name: str) -> list["x509.Certificate"]:
         if data[:1] == b"\x30":
             return [x509.load_der_x509_certificate(data)]
         return x509.load_pem_x509_certificates(data)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise KeyFileError(f"{name} holds no certificate in PEM form; expected -----BEGIN CERTIFICATE-----") from None
 
 
@@ -91,11 +91,16 @@ def public_bytes(key: "PublicKeyTypes") -> bytes:
 
 def issued_by(certificate: "x509.Certificate", issuer: "x509.Certificate") -> bool:
     """Whether ``issuer``'s name and key made ``certificate``; nothing is said of what ``issuer`` may do."""
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):  # another name, an unknown algorithm, a wrong signature
+    except (
+        ValueError,
+        TypeError,
+        InvalidSignature,
+        UnsupportedAlgorithm,
+    ):  # another name, an unknown algorithm, a wrong signature
         return False
     return True
 

@@ -99,7 +99,7 @@ def problems(leaf: "x509.Certificate", at: datetime.datetime | None = None) -> l
         found.append(f"is not valid before {start:%Y-%m-%d %H:%M} UTC; check the clock")
     try:
         extensions = leaf.extensions
-    except ValueError as error:
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
         return [*found, f"has extensions that cannot be read ({error}); reissue it"]
     basic, usage = _extension(leaf, x509.BasicConstraints), _extension(leaf, x509.KeyUsage)
     if leaf.version is not x509.Version.v3:
@@ -196,5 +196,5 @@ def _extension(certificate: "x509.Certificate", kind: type):
 
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return None
