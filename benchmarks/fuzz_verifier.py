@@ -198,21 +198,16 @@ def _run(fuzz: Fuzz, arguments: argparse.Namespace) -> int:
             print(f"{done:,} of {arguments.count:,}, {len(bad)} bad", file=sys.stderr, flush=True)
     print(table(outcomes))
     held = sum(n for (_, status), n in outcomes.items() if status in HOLDS)
-    print(f"\n{arguments.count:,} mutants; {held:,} verify, since nothing that is signed was changed.")
+    failed = sum(n for (_, status), n in outcomes.items() if status == "FAILED")
+    print(f"\n{arguments.count:,} mutants; {held:,} verify, {len(bad) - failed} of them without justification.")
     print(
-        f"Crashes, hangs over {TIMEOUT:g} s, memory over 1 GB: {sum(n for (_, s), n in outcomes.items() if s == 'FAILED')}"
+        f"Crashes, hangs over {TIMEOUT:g} s, memory over 1 GB: {failed}. Most memory of a process: {highest >> 20} MB"
     )
-    print(f"Verify and should not: {len(bad) - sum(n for (_, s), n in outcomes.items() if s == 'FAILED')}")
-    print(f"Most memory of a process: {highest >> 20} MB")
     for number, kind, reason in bad:
         print(f"  {number} ({kind}): {reason}")
     if arguments.json:
-        said = {
-            "count": arguments.count,
-            "bad": bad,
-            "memory": highest,
-            "outcomes": [[*k, n] for k, n in outcomes.items()],
-        }
+        counts = [[*key, n] for key, n in outcomes.items()]
+        said = {"count": arguments.count, "bad": bad, "memory": highest, "outcomes": counts}
         Path(arguments.json).write_text(json.dumps(said))
     return 1 if bad else 0
 

@@ -1,5 +1,5 @@
-"""One function over many items, each in a process that can be killed. What a hostile file does to the process that reads
-it, it does to no other: the run goes on.
+"""One function over many items, each in a process that can be killed. What a hostile file does to the process that
+reads it, it does to no other: the run goes on.
 
     for number, outcome in run(check, paths, jobs=8): ...     # outcome: what check returned, or Failed
 

@@ -10,28 +10,10 @@ from provenance import video
 from provenance.errors import InputError, MediaError
 
 SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".qt",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".3gp",
-        ".m4a",
-        ".m4s",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".webp",
-        ".gif",
-        ".avif",
-        ".heic",
-        ".heif",
-    ]
+    (".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".3gp", ".m4a", ".m4s")
+    + (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".heif")
 )
-"""Files named so in a folder are taken even if nothing in them is what it should be: a damaged one is to be reported."""
+"""Files named so in a folder are taken even if nothing in them is what it should be: damage is to be reported."""
 
 _LARGEST_LIST = 1 << 28
 

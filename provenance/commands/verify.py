@@ -6,12 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provenance.commands.trust import add_trust_options, trust_of
 from provenance.errors import InputError
 
 if TYPE_CHECKING:
+    from provenance.exhibits import Exhibit
     from provenance.report import Report
 
 
@@ -72,27 +74,35 @@ class Check:
 
     options: dict[str, Any]
     """Keyword arguments of ``provenance.verify``."""
+    exhibits: bool = False
+    """Whether pictures are wanted too."""
 
-    def __call__(self, path: str) -> "Report":
+    def __call__(self, path: str) -> "tuple[Report, Exhibit]":
         from provenance.verification import verify
 
-        return verify(path, **self.options)
+        report = verify(path, **self.options)
+        from provenance import exhibits
+
+        if not self.exhibits:
+            return report, exhibits.Exhibit()
+        recovered = getattr(report, "recovered", None)
+        return report, exhibits.take(path, [copy for copy, _ in recovered.pairs] if recovered else None)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from provenance import listing
     from provenance.report import worst_exit_code
 
     _check(arguments)
-    from provenance import listing
-
     paths = listing.expand(arguments.files, files_from=arguments.files_from, recursive=arguments.recursive)
     if arguments.manifest is not None and len(paths) > 1:
         raise InputError("--manifest is about one file; verify the others by themselves")
     several = len(paths) > 1
-    reports = []
-    with contextlib.closing(_reports(arguments, paths)) as found, _bar(arguments, len(paths)) as advance:
-        for report in found:
+    reports, exhibits = [], []
+    with contextlib.closing(_checked(arguments, paths)) as found, _bar(arguments, len(paths)) as advance:
+        for report, exhibit in found:
             reports.append(report)
+            exhibits.append(exhibit)
             with advance():
                 if arguments.json:
                     print(report.to_json(), flush=True)
@@ -100,6 +110,10 @@ def _verify(arguments: argparse.Namespace) -> int:
                     print(report.to_line(), flush=True)
                 else:
                     print(report.to_text(), flush=True)
+    if arguments.html is not None:
+        from provenance import page
+
+        page.write(Path(arguments.html), reports, exhibits, overwrite=arguments.overwrite)
     if several:
         print(_summary(reports), file=sys.stderr if arguments.json else sys.stdout, flush=True)
     return worst_exit_code(reports)
@@ -113,25 +127,29 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--jobs {arguments.jobs} is not possible; give 1 or more")
     if arguments.timeout is not None and not 0 < arguments.timeout < 1e6:
         raise InputError(f"--timeout {arguments.timeout:g} is not possible; give seconds above 0")
+    if arguments.html is not None:
+        from provenance import outputs
+
+        outputs.check(Path(arguments.html), overwrite=arguments.overwrite)
 
 
-def _reports(arguments: argparse.Namespace, paths: list[str]) -> "Iterator[Report]":
+def _checked(arguments: argparse.Namespace, paths: list[str]) -> "Iterator[tuple[Report, Exhibit]]":
     """One file is verified right here, for a process costs its start; several, or one with a time limit, in others."""
-    check = Check(_options(arguments))
+    check = Check(_options(arguments), exhibits=arguments.html is not None)
     if len(paths) == 1 and arguments.timeout is None and arguments.jobs is None:
         yield check(paths[0])
         return
     from provenance import batch
+    from provenance.exhibits import Exhibit
     from provenance.report import Report
 
     timeout = batch.TIMEOUT if arguments.timeout is None else arguments.timeout
     jobs = arguments.jobs or batch.default_jobs()
-    with contextlib.closing(
-        batch.run(check, paths, jobs=jobs, timeout=timeout, ordered=not arguments.unordered)
-    ) as outcomes:
+    outcomes = batch.run(check, paths, jobs=jobs, timeout=timeout, ordered=not arguments.unordered)
+    with contextlib.closing(outcomes):
         for number, outcome in outcomes:
             if isinstance(outcome, batch.Failed):
-                yield Report(path=paths[number], status="unreadable", findings=(outcome.reason,))
+                yield Report(path=paths[number], status="unreadable", findings=(outcome.reason,)), Exhibit()
             else:
                 yield outcome
 
