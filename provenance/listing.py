@@ -65,10 +65,14 @@ def _listed(source: str) -> list[str]:
 
 
 def _matching(name: str) -> list[str]:
-    """What a pattern matches; a name that is no pattern, or matches nothing, as it is."""
+    """What a pattern matches, each file once; a name that is no pattern, or matches nothing, as it is."""
     if not glob.has_magic(name) or os.path.lexists(name):
         return [name]
-    return sorted(glob.glob(name, recursive=True)) or [name]
+    # Links may lead in circles, and every turn is a further name of the same file.
+    shortest = {
+        os.path.realpath(match): match for match in sorted(glob.glob(name, recursive=True), key=len, reverse=True)
+    }
+    return sorted(shortest.values()) or [name]
 
 
 def _below(folder: str) -> Iterator[str]:
