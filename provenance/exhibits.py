@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provenance import video
+from provenance import formats, stills, video
 from provenance.errors import MediaError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _FEW = 3
 _MOST = 8
 _PATIENCE = 300
 """Frames decoded on the way to one that is wanted."""
-_STILLS = ("PNG", "JPEG", "WEBP", "GIF")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +56,13 @@ def take(path: str | os.PathLike, times: Sequence[float] | None = None) -> Exhib
 
 def _pictures(path: str | os.PathLike, times: Sequence[float] | None) -> Iterator[tuple[float, bytes]]:
     import av.error
+    from PIL import Image
 
     try:
+        if formats.of(path).container is None:
+            for picture in stills.read_frames(path):
+                yield 0.0, jpeg(Image.fromarray(picture))
+                return
         if times is None:
             duration = video.probe(path).duration or 0.0
             times = [duration * (i + 0.5) / _FEW for i in range(_FEW)]
@@ -68,9 +72,7 @@ def _pictures(path: str | os.PathLike, times: Sequence[float] | None) -> Iterato
             if found is not None and found[0] != last:
                 last = found[0]
                 yield last, jpeg(found[1])
-    except MediaError:
-        yield from _still(path)
-    except (av.error.FFmpegError, ValueError, OverflowError, MemoryError, OSError):
+    except (MediaError, av.error.FFmpegError, ValueError, OverflowError, MemoryError, OSError):
         return
 
 
@@ -95,25 +97,6 @@ def _frame(path: str | os.PathLike, wanted: float) -> "tuple[float, Image] | Non
         scale = min(1.0, WIDEST / max(best[1].width, best[1].height))
         width, height = (max(2, round(side * scale)) for side in (best[1].width, best[1].height))
         return best[0], best[1].reformat(width=width, height=height, format="rgb24").to_image()
-
-
-def _still(path: str | os.PathLike) -> Iterator[tuple[float, bytes]]:
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=_STILLS) as image:
-            if image.width * image.height <= video.MAX_PIXELS:
-                image.draft("RGB", (WIDEST, WIDEST))
-                yield 0.0, jpeg(image.convert("RGB"))
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        MemoryError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ):
-        return
 
 
 def jpeg(image: "Image") -> bytes:

@@ -6,13 +6,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from provenance import video
+from provenance import formats
 from provenance.errors import InputError, MediaError
 
-SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".3gp", ".m4a", ".m4s")
-    + (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".heif")
-)
+SUFFIXES = frozenset(suffix for format in formats.FORMATS for suffix in format.suffixes)
 """Files named so in a folder are taken even if nothing in them is what it should be: damage is to be reported."""
 
 _LARGEST_LIST = 1 << 28
@@ -90,7 +87,7 @@ def _is_media(path: str) -> bool:
     if Path(path).suffix.lower() in SUFFIXES:
         return True
     try:
-        video.sniff(path)
+        formats.of(path)
     except MediaError:
         return False
     return True

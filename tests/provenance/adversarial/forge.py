@@ -1,4 +1,4 @@
-"""Tools of a forger: certificates of every wrong kind, manifests that are signed with them, boxes put where they hurt."""
+"""Tools of a forger: certificates of every wrong kind, manifests signed with them, boxes put where they hurt."""
 
 import datetime
 import io
