@@ -133,11 +133,11 @@ def worst_exit_code(reports: Iterable[Report]) -> int:
     return EXIT_CODES[max((r.status for r in reports), key=BEST_TO_WORST.index, default="authentic")]
 
 
-def escape(text: str) -> str:
+def escape(text: str, longest: int = _LONGEST) -> str:
     """Make a stranger's text safe to print: control, invisible and direction-changing characters as \\u{...},
-    and no more than 400 characters."""
-    out = "".join(f"\\u{{{ord(c):x}}}" if _unsafe(c) else c for c in text[:_LONGEST])
-    return out + "..." if len(text) > _LONGEST else out
+    and no more than ``longest`` characters."""
+    out = "".join(f"\\u{{{ord(c):x}}}" if _unsafe(c) else c for c in text[:longest])
+    return out + "..." if len(text) > longest else out
 
 
 def _unsafe(char: str) -> bool:

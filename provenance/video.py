@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 64_000_000
 """A frame larger than this is refused: a small file can claim any size."""
+MAX_BOXES = 30_000
+"""A file with more boxes is refused: time to read them grows with the square of their number. An hour of video in
+fragments of two seconds has 13,000, one without fragments about a hundred."""
 
+_PARENTS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"udta", b"mvex", b"moof", b"traf", b"mfra"}
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 
@@ -91,9 +95,32 @@ def boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _check_boxes(file: BinaryIO) -> None:
-    kinds = {kind for kind, _, _ in boxes(file)}
-    if b"moov" not in kinds:
+    found, count = set(), 0
+    for kind, at, size in boxes(file):
+        found.add(kind)
+        count += 1 + (_count_inside(file, at + 8, at + size, MAX_BOXES - count) if kind in _PARENTS else 0)
+        if count > MAX_BOXES:
+            raise MediaError(f"it has more than {MAX_BOXES} boxes, as no ordinary video has; it is refused")
+    if b"moov" not in found:
         raise MediaError("cut short or damaged: it has no moov box, so no frame can be found; fetch it again")
+
+
+def _count_inside(file: BinaryIO, start: int, end: int, most: int) -> int:
+    """Boxes between two places, and those inside them; about, where they are damaged, and little over ``most``."""
+    count, places = 0, [(start, end)]
+    while places and count <= most:
+        at, end = places.pop()
+        while at + 8 <= end and count <= most:
+            file.seek(at)
+            header = file.read(8)
+            size, kind = int.from_bytes(header[:4], "big"), header[4:]
+            count += 1
+            if size < 8:
+                break
+            if kind in _PARENTS:
+                places.append((at + 8, min(at + size, end)))
+            at += size
+    return count
 
 
 def has_manifest_box(path: str | os.PathLike) -> bool:

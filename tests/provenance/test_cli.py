@@ -22,12 +22,16 @@ def test_verify_prints_a_page_for_one_file(signed: Path, capsys) -> None:
 def test_verify_prints_a_line_for_each_of_several_and_gives_the_worst_code(signed, plain, tmp_path, capsys) -> None:
     assert main(["verify", str(signed), str(plain), str(tmp_path)]) == 2
     out, err = capsys.readouterr()
-    assert [line.split(": ")[1] for line in out.splitlines()] == ["AUTHENTIC", "ABSENT", "UNREADABLE"] and err == ""
+    *lines, summary = out.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["AUTHENTIC", "ABSENT", "UNREADABLE"] and err == ""
+    assert summary == "3 files: 1 unreadable, 1 absent, 1 authentic"
 
 
 def test_verify_json_is_an_object_a_line(signed, tmp_path, capsys) -> None:
     assert main(["verify", "--json", str(signed), str(tmp_path / "no.mp4")]) == 2
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    out, err = capsys.readouterr()
+    first, second = map(json.loads, out.splitlines())
+    assert err == "2 files: 1 unreadable, 1 authentic\n"
     assert (first["status"], first["exit_code"], first["watermark"]["found"]) == ("authentic", 0, True)
     assert (second["status"], second["manifest"]) == ("unreadable", None)
 
@@ -103,7 +107,7 @@ def test_keys_shows_what_the_identity_is_and_where(capsys, key_folder) -> None:
         (["sign", "{plain}", "-o", "{tmp}/x.mp4", "--edit", "sharpened"], "no edit that can be stated"),
         (["verify", "{plain}", "{plain}", "--manifest", "x.c2pa"], "--manifest is about one file"),
         (["label", "{plain}", "-o", "{tmp}/x.mp4", "--style", "loud"], "must be corner, moving, credits"),
-        (["verify"], "required: FILE"),
+        (["verify"], "no FILE is given"),
         (["verify", "{plain}", "--frob"], "--frob"),
         (["frob"], "frob"),
         ([], "COMMAND"),
