@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance import credentials, formats, scenes, stores, video
+from provenance import credentials, formats, ledger, scenes, stores, video
 from provenance import registry as registries
 from provenance.errors import InputError, MediaError, RegistryError
 from provenance.keys import Trust
@@ -39,7 +39,8 @@ def register(
     looked: "Scenes | None",
     registry: str | os.PathLike | None,
 ) -> str | None:
-    """Register a file that was just signed; why it could not be, as a finding, or None if it was or need not be.
+    """Register a file that was just signed, and log it; why it could not be, as a finding, or None if it was or need
+    not be.
 
     Args:
         path: the signed file, in its place.
@@ -53,10 +54,9 @@ def register(
         if where is None:
             return None
         with registries.opened(where) as known:
-            keep(known, path, store, said, looked)
+            return ledger.enter(known, keep(known, path, store, said, looked))
     except RegistryError as error:
         return f"signed, but not registered: {error}. Register it later: provenance registry add {os.fspath(path)}"
-    return None
 
 
 def keep(
@@ -112,7 +112,10 @@ def add_file(known: "Registry", path: str | os.PathLike) -> "Entry":
             f"{path} cannot be registered: its manifest store does not lie in it in one piece; sign it once more "
             "(--again), with a sidecar or with the registry named"
         )
-    return keep(known, path, store, report.manifest, seen(path))
+    entry = keep(known, path, store, report.manifest, seen(path))
+    if trouble := ledger.enter(known, entry):
+        raise RegistryError(trouble)
+    return entry
 
 
 def _store(path: Path) -> bytes | None:

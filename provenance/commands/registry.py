@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from provenance.errors import InputError, RegistryError
+from provenance.errors import InputError, LogError, ProofError, RegistryError
 
 if TYPE_CHECKING:
     from provenance.registry.entry import Entry
@@ -107,11 +107,23 @@ def _page(known: "Registry", entry: "Entry") -> str:
         "manifest": entry.manifest_id,
         "file": entry.file_sha256 and f"SHA-256 {entry.file_sha256}",
         "fingerprint": entry.fingerprint_sha256 or "none",
-        "log proof": "kept" if entry.proof else "none",
+        "log": _logged(known, entry),
         "credentials": holds,
     }
     lines = [escape(entry.title or "untitled")]
     return "\n".join(lines + [f"  {name + ':':<13}{escape(value)}" for name, value in facts.items() if value])
+
+
+def _logged(known: "Registry", entry: "Entry") -> str:
+    from provenance import ledger
+
+    try:
+        found = ledger.check(known, entry)
+    except ProofError as error:
+        return f"its proof does NOT hold: {error}"
+    except LogError as error:
+        return str(error) if entry.proof is None else f"its proof could not be checked: {error}"
+    return f"entry {found.index} of {found.size} in {found.origin}"
 
 
 def _add(arguments: argparse.Namespace) -> int:
