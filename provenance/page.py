@@ -240,7 +240,7 @@ def _facts(said: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         ("Prompt", said.get("prompt"), ""),
     ):
         if answer not in (None, "", {}, []):
-            yield question, answer, note
+            yield question, answer, note or ""
 
 
 def _history(said: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:

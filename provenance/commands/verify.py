@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,7 +144,7 @@ def _check(arguments: argparse.Namespace) -> None:
         outputs.check(Path(arguments.html), overwrite=arguments.overwrite)
 
 
-def _checked(arguments: argparse.Namespace, paths: list[str]) -> "Iterator[tuple[Report, Exhibit]]":
+def _checked(arguments: argparse.Namespace, paths: list[str]) -> "Generator[tuple[Report, Exhibit], None, None]":
     """One file is verified right here, for a process costs its start; several, or one with a time limit, in others."""
     check = Check(_options(arguments), exhibits=arguments.html is not None)
     if len(paths) == 1 and arguments.timeout is None and arguments.jobs is None:
