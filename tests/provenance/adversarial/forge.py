@@ -1,15 +1,19 @@
 """Tools of a forger: certificates of every wrong kind, manifests signed with them, boxes put where they hurt."""
 
 import datetime
+import hashlib
 import io
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import c2pa
+import cbor2
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
@@ -26,6 +30,7 @@ class Certifier:
 
     def __init__(self) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
+        self.large = rsa.generate_private_key(65537, 3072)
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Root of the newsroom")])
         self.root = self.certify(self.key, self.name, ca=True, eku=None, days=(-1000, 3650))
         self.root_pem = self.root.public_bytes(Encoding.PEM).decode()
@@ -41,6 +46,7 @@ class Certifier:
         usage: bool = True,
         authority: bool = True,
         own: bool = False,
+        more: Sequence[x509.ExtensionType] = (),
     ) -> x509.Certificate:
         """A certificate for ``key``, valid from and to so many days from now, by the root or by itself (``own``)."""
         now = datetime.datetime.now(datetime.UTC)
@@ -68,6 +74,8 @@ class Certifier:
         if authority:
             identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
             builder = builder.add_extension(identifier, critical=False)
+        for extension in more:
+            builder = builder.add_extension(extension, critical=False)
         return builder.sign(issuer_key, hashes.SHA256())
 
 
@@ -78,17 +86,19 @@ def claim(
     *,
     title: str = "a clip",
     assertions: list[dict] | None = None,
-    ingredients: list[tuple[dict, str, bytes]] = (),
+    ingredients: Sequence[tuple[dict, str, bytes]] = (),
+    core: dict[str, Any] | None = None,
     prepare: Callable[[c2pa.Builder], Any] = lambda builder: None,
 ) -> bytes:
     """Sign ``source`` as another program might, with a certificate in order; the manifest store. A large RSA key leaves
     room for other certificates, see ``resigned``."""
-    key = rsa.generate_private_key(65537, 3072)
+    key = certifier.large
     chain = certifier.certify(key, "Ana " + "x" * 50).public_bytes(Encoding.PEM).decode()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     settings = {
         "trust": {"user_anchors": certifier.root_pem},
         "verify": {"remote_manifest_fetch": False, "verify_after_sign": False},
+        "core": core or {},
     }
     with c2pa.Context.from_dict(settings) as ctx:
         definition = {
@@ -113,24 +123,44 @@ def resigned(data: bytes, certificates: list[x509.Certificate], key: Any) -> byt
     claim_box = content(manifest, b"c2pa.claim.v2\0")
     signature_box = content(manifest, b"c2pa.signature\0")
     algorithm = -37 if isinstance(key, rsa.RSAPrivateKey) else -7
-    chain = [cbor(certificate.public_bytes(Encoding.DER)) for certificate in certificates]
-    x5chain = chain[0] if len(chain) == 1 else _head(4, len(chain)) + b"".join(chain)
-    protected = _head(5, 2) + cbor(1) + cbor(algorithm) + cbor(33) + x5chain
-    signed = _head(4, 4) + cbor("Signature1") + cbor(protected) + cbor(b"") + cbor(claim_box.head)
+    chain = [certificate.public_bytes(Encoding.DER) for certificate in certificates]
+    protected = cbor2.dumps({1: algorithm, 33: chain[0] if len(chain) == 1 else chain})
+    signed = cbor2.dumps(["Signature1", protected, b"", claim_box.head])
     if algorithm == -37:
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
         signature = key.sign(signed, pss, hashes.SHA256())
     else:
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-
         r, s = decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256())))
         signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
-    before = b"\xd2" + _head(4, 4) + cbor(protected) + _head(5, 1) + cbor("pad")
-    after = b"\xf6" + cbor(signature)
-    room = len(signature_box.head) - len(before) - len(after) - 3
+    unpadded = cbor2.dumps(cbor2.CBORTag(18, [protected, {"pad": bytes(256)}, None, signature]))
+    room = 256 + len(signature_box.head) - len(unpadded)
     assert room >= 256, "the certificates are too long"
-    signature_box.head = before + b"\x59" + room.to_bytes(2, "big") + bytes(room) + after
+    signature_box.head = cbor2.dumps(cbor2.CBORTag(18, [protected, {"pad": bytes(room)}, None, signature]))
     return join(boxes)
+
+
+def restated(data: bytes, label: bytes, change: Callable[[bytes], bytes], certifier: Certifier) -> bytes:
+    """A signed file in which the forger, being a signer, states something else: an assertion of the active manifest is
+    changed, its digest in the claim too, and the claim is signed again."""
+    boxes = parse(data)
+    manifest = store(boxes).children[-1]
+    assertion = next(
+        box for box in manifest.walk() if box.children and box.children[0].kind == b"jumd"
+        and label + b"\0" in box.children[0].head
+    )  # fmt: skip
+    before = hashlib.sha256(assertion.to_bytes()[8:]).digest()
+    assertion.children[-1].head = change(assertion.children[-1].head)
+    after = hashlib.sha256(assertion.to_bytes()[8:]).digest()
+    claim_box = content(manifest, b"c2pa.claim.v2\0")
+    assert before in claim_box.head, "the claim holds no digest of it"
+    claim_box.head = claim_box.head.replace(before, after)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return resigned(join(boxes), [certifier.certify(key)], key)
+
+
+def names(data: bytes) -> list[bytes]:
+    """Of the manifests in a file, the active one last."""
+    return [re.search(rb"urn:c2pa:[0-9a-f-]{36}", box.children[0].head)[0] for box in store(parse(data)).children[1:]]
 
 
 def store(boxes: list[Box]) -> Box:
@@ -144,20 +174,3 @@ def content(manifest: Box, label: bytes) -> Box:
         if box.children and box.children[0].kind == b"jumd" and label in box.children[0].head:
             return box.children[-1]
     raise LookupError(label)
-
-
-def cbor(value: int | bytes | str) -> bytes:
-    if isinstance(value, int):
-        return _head(0, value) if value >= 0 else _head(1, -1 - value)
-    data = value if isinstance(value, bytes) else value.encode()
-    return _head(2 if isinstance(value, bytes) else 3, len(data)) + data
-
-
-def _head(kind: int, number: int) -> bytes:
-    """RFC 8949, 3: the major type and its argument."""
-    if number < 24:
-        return bytes([kind << 5 | number])
-    for extra, size in ((24, 1), (25, 2), (26, 4)):
-        if number < 1 << 8 * size:
-            return bytes([kind << 5 | extra]) + number.to_bytes(size, "big")
-    raise ValueError(number)
