@@ -89,7 +89,9 @@ def run(
                 following += 1
 
 
-def _outcomes(check: Callable, items: Sequence, jobs: int, timeout: float, memory: int) -> Generator[tuple[int, Any], None, None]:
+def _outcomes(
+    check: Callable, items: Sequence, jobs: int, timeout: float, memory: int
+) -> Generator[tuple[int, Any], None, None]:
     """As they come."""
     tasks = deque(enumerate(items))
     workers: list[_Worker] = []

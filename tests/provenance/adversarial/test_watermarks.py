@@ -71,10 +71,12 @@ def test_a_manifest_whose_watermark_is_not_there_says_so(clip, encode, tmp_path,
     path = encode(tmp_path / "x.mp4", draw(23))
     binding = {"alg": watermark.ALGORITHM, "blocks": [{"scope": {}, "value": list(FIRST)}]}
     opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["source"]}}
+    bound = {"action": "c2pa.watermarked.bound"}
+    source = {"title": "s", "relationship": "parentOf", "label": "source"}
     forge.claim(path, tmp_path / "y.mp4", certifier, assertions=[
-        {"label": "c2pa.actions.v2", "created": True, "data": {"actions": [opened, {"action": "c2pa.watermarked.bound"}]}},
+        {"label": "c2pa.actions.v2", "created": True, "data": {"actions": [opened, bound]}},
         {"label": "c2pa.soft-binding", "created": True, "data": binding},
-    ], ingredients=[({"title": "s", "relationship": "parentOf", "label": "source"}, "video/mp4", path.read_bytes())])  # fmt: skip
+    ], ingredients=[(source, "video/mp4", path.read_bytes())])  # fmt: skip
     report = provenance.verify(tmp_path / "y.mp4", trust=folder / "root.pem")
     assert report.status == "authentic" and any("not found in the pictures" in line for line in report.findings)
 
