@@ -1,4 +1,4 @@
-"""What every test gets: homes of its own, so that no test reads or writes the user's keys and caches."""
+"""What every test gets: homes of its own, so that no test reads or writes the user's keys, registry and caches."""
 
 import os
 import tempfile
@@ -14,7 +14,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="sorajax-tests-")
 for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
     os.environ[name] = str(Path(_HOME.name) / name.lower())
 os.environ["SORAJAX_KEYS"] = str(Path(_HOME.name) / "keys")
-os.environ.pop("SORAJAX_TRUST", None)
+for name in ("SORAJAX_TRUST", "SORAJAX_REGISTRY", "SORAJAX_REGISTRY_BLOBS", "SORAJAX_LOG"):
+    os.environ.pop(name, None)
 # Tests build the same small models again and again; what one has compiled the next one reads.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(_HOME.name) / "programs")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
