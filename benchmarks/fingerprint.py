@@ -87,7 +87,7 @@ def _found(known: Registry, copy: Fingerprint, prints: dict[str, Fingerprint], n
     """Whether ``verify`` would recover the clip without a watermark: the first near one whose pictures agree is it."""
     for near in known.alike(copy):
         label = near.entry.manifest_id
-        if likeness.compare(copy, prints[label], search=False).same:
+        if likeness.compare(copy, prints[label], search=False).agreement >= likeness.CERTAIN:
             return label == name
     return False
 
@@ -96,11 +96,11 @@ def _strangers(prints: dict[str, Fingerprint], searched: int) -> None:
     pairs = list(itertools.permutations(prints, 2))
     for pairs_, search, certain in (
         (pairs, False, likeness.CERTAIN),
-        (random.Random(1).sample(pairs, min(searched, len(pairs))), True, likeness.CERTAIN_PART),
+        (random.Random(1).sample(pairs, min(searched, len(pairs))), True, likeness.LIKELY),
     ):
         alike = [likeness.compare(prints[a], prints[b], search=search) for a, b in tqdm(pairs_, desc="different clips")]
         agreements = np.sort([found.agreement for found in alike])
-        wrong = sum(found.same for found in alike)
+        wrong = sum(found.agreement >= certain for found in alike)
         how = "after a search" if search else "in place"
         print(
             f"{len(pairs_)} pairs of different clips, {how}: {wrong} taken for the same (threshold {certain}); "

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from provenance.fingerprint import SIDE, Fingerprint, shrink
 
-CERTAIN = 0.62
-"""Agreement from which on pictures compared in place are the same; benchmarks/fingerprint.py measures its worth."""
-CERTAIN_PART = 0.66
-"""The same after a search, whose best of many attempts agrees better by chance."""
+LIKELY = 0.55
+"""Agreement from which on pictures that carry a clip's watermark count as its copy. Clips of other scenes agree by less
+than 0.4; clips of one scene by one model by up to 0.7, which is why a lower one is reported as in doubt."""
+CLEAR = 0.75
+"""Agreement from which on nothing needs to be searched, and nothing is in doubt."""
+CERTAIN = 0.8
+"""Agreement from which on pictures without a watermark count as a copy. Measured by benchmarks/fingerprint.py."""
 
 _FRAMES, _FEW = 32, 8
 _SEARCHED = 4
-_LIKELY = 6
+_BEST = 6
 _FIELD = 128
 _SCALES = tuple(float(s) for s in 0.945 ** np.arange(21))
 _FLAT = 25.0
@@ -54,7 +57,6 @@ class Part:
 class Likeness:
     """What a comparison found."""
 
-    same: bool
     agreement: float
     """Mean correlation of structure, at most 1; about 0 for other pictures."""
     start: float
@@ -69,18 +71,23 @@ class Likeness:
     pairs: tuple[tuple[float, float], ...]
     """(seconds in the copy, seconds in the original) of some pictures that belong together."""
 
+    @property
+    def same(self) -> bool:
+        """Whether they are likely the same pictures; without a watermark ask for ``CERTAIN``."""
+        return self.agreement >= LIKELY
+
 
 def compare(copy: Fingerprint, original: Fingerprint, *, search: bool = True) -> Likeness:
     """How alike two clips are; unless ``search``, only as they are, mirrored, turned by right angles, without bars."""
     found = max((_measured(copy, original, part) for part in _places(copy)), key=lambda f: f.agreement)
-    if found.agreement >= CERTAIN or not search:
+    if found.agreement >= CLEAR or not search:
         return found
     for candidates in _searched(copy, original):
-        parts = [part for _, part in sorted(candidates, key=lambda c: -c[0])[:_LIKELY]]
+        parts = [part for _, part in sorted(candidates, key=lambda c: -c[0])[:_BEST]]
         rough = sorted((_measured(copy, original, part, _FEW) for part in parts), key=lambda f: -f.agreement)
         for start in rough[:2]:
-            better = _measured(copy, original, _climbed(copy, original, start), _FRAMES, CERTAIN_PART)
-            if better.same:
+            better = _measured(copy, original, _climbed(copy, original, start))
+            if better.agreement >= CLEAR:
                 return better
             found = max(found, better, key=lambda f: f.agreement)
     return found
@@ -141,9 +148,7 @@ def content(pictures: Grey) -> tuple[float, float, float, float] | None:
     return top, bottom, left, right
 
 
-def _measured(
-    copy: Fingerprint, original: Fingerprint, part: Part, frames: int = _FRAMES, certain: float = CERTAIN
-) -> Likeness:
+def _measured(copy: Fingerprint, original: Fingerprint, part: Part, frames: int = _FRAMES) -> Likeness:
     """The agreement for a known place, and the best account of the times."""
     chosen = spaced(len(copy.pictures), frames)
     ours = _structure(_restored(copy, part, chosen)).reshape(len(chosen), -1)
@@ -152,7 +157,7 @@ def _measured(
     energy = np.square(theirs, dtype=np.float32).sum(axis=1)
     alike = np.clip(ours @ theirs.T / np.maximum(energy, _LEAST_SEEN * SIDE**2), -1, 1).astype(np.float32)
     negative = bool(alike.max(axis=1).mean() < -alike.min(axis=1).mean())
-    return _timed(-alike if negative else alike, copy, original, chosen, part, negative, certain)
+    return _timed(-alike if negative else alike, copy, original, chosen, part, negative)
 
 
 def _restored(copy: Fingerprint, part: Part, chosen: NDArray[np.intp]) -> Grey:
@@ -319,7 +324,6 @@ def _timed(
     chosen: NDArray[np.intp],
     part: Part,
     negative: bool,
-    certain: float,
 ) -> Likeness:
     """The straight line from the copy's times to the original's along which pictures agree best."""
     ours, theirs = copy.times[chosen], original.times
@@ -358,7 +362,6 @@ def _timed(
     else:
         start, stop = float(matched.min()), min(end, float(matched.max()) + step)
     return Likeness(
-        same=agreement >= certain,
         agreement=round(agreement, 3),
         start=start,
         end=stop,

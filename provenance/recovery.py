@@ -267,7 +267,7 @@ def _judged(
         same = fingerprint.hashes.tobytes()
         alike = compared.get(same) or likeness.compare(copy.fingerprint, fingerprint, search=by_mark)
         compared[same] = alike
-        if not alike.same:
+        if alike.agreement < (likeness.LIKELY if by_mark else likeness.CERTAIN):
             if by_mark:
                 notes.append(
                     f"{_WHOSE} of {_named(store)}, in {candidate.source}, but the pictures are others: "
@@ -363,6 +363,11 @@ def _about(found: Recovery) -> Iterator[str]:
         yield (
             "no watermark of that clip was found: this rests on likeness alone, and pictures that are much alike, such "
             "as another take of the same scene, may mislead"
+        )
+    if found.agreement < likeness.CLEAR:
+        yield (
+            f"the pictures agree only in part ({found.agreement:.0%}): much is covered, or they show a like scene; "
+            "compare them with the original by eye"
         )
     if not found.signed_likeness:
         yield "what the original looks like is the registry's own word, for its credentials hold no fingerprint"

@@ -168,7 +168,7 @@ def _alike(known: Registry, copy: Fingerprint, most: int) -> Matches:
             continue
         if original is not None:
             alike = likeness.compare(copy, original, search=False)
-            if alike.same:
+            if alike.agreement >= likeness.CERTAIN:
                 found.setdefault(near.entry.manifest_id, max(0, min(100, round(100 * alike.agreement))))
     ranked = sorted(found.items(), key=lambda item: -item[1])
     return Matches(matches=[Match(manifestId=label, similarityScore=score) for label, score in ranked])

@@ -81,7 +81,7 @@ def test_cropped(frames, like) -> None:
     assert found.part.original == pytest.approx((0.1, 0.7, 0.2, 0.8), abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["letterbox_1:1", "picture_in_picture", "rotate_+5", "subtitles", "brightness_.5"])
+@pytest.mark.parametrize("name", ["letterbox_1:1", "picture_in_picture", "rotate_+5", "subtitles"])
 def test_laid_out_anew(name, frames, like) -> None:
     assert like(attacks.ATTACKS[name].apply(frames, FPS)).same
 
