@@ -24,13 +24,13 @@ from provenance.errors import InputError
 
 ALGORITHM = "io.sorajax.fingerprint.1"
 """Name of this fingerprint as a soft binding."""
-STEP = 0.25
+STEP = 0.1
 """Seconds between two hashes."""
 SIDE = 64
 """Pixels a side of the pictures kept."""
 MOST_PICTURES = 512
 """A longer clip has fewer pictures a second, but as many hashes."""
-MOST_HASHES = 57_600
+MOST_HASHES = 144_000
 """Four hours; what follows is left out."""
 NOTHING_TO_SEE = 0
 """The hash of a picture without contrast, which would match anything."""

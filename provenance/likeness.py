@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from provenance.fingerprint import SIDE, Fingerprint, shrink
+from provenance.fingerprint import SIDE, STEP, Fingerprint, shrink
 
 LIKELY = 0.55
 """Agreement from which on pictures that carry a clip's watermark count as its copy. Clips of other scenes agree by less
@@ -327,7 +327,7 @@ def _timed(
 ) -> Likeness:
     """The straight line from the copy's times to the original's along which pictures agree best."""
     ours, theirs = copy.times[chosen], original.times
-    step = original.every * 0.25
+    step = original.every * STEP
     padded = np.concatenate([alike, np.zeros((len(alike), 1), np.float32)], axis=1)
 
     def along(speed: float) -> tuple[float, float]:
