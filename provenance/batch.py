@@ -14,7 +14,7 @@ import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -58,7 +58,7 @@ def run(
     timeout: float = TIMEOUT,
     memory: int = MEMORY,
     ordered: bool = True,
-) -> Generator[tuple[int, Result | Failed], None, None]:
+) -> Iterator[tuple[int, Result | Failed]]:
     """Call ``check`` for each item in ``jobs`` processes.
 
     Args:
@@ -89,9 +89,7 @@ def run(
                 following += 1
 
 
-def _outcomes(
-    check: Callable, items: Sequence, jobs: int, timeout: float, memory: int
-) -> Generator[tuple[int, Any], None, None]:
+def _outcomes(check: Callable, items: Sequence, jobs: int, timeout: float, memory: int) -> Iterator[tuple[int, Any]]:
     """As they come."""
     tasks = deque(enumerate(items))
     workers: list[_Worker] = []
@@ -135,7 +133,8 @@ class _Worker:
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs, check, timeout, memory), daemon=True)
-        self._process.start()
+        with _uninterrupted():
+            self._process.start()
         theirs.close()
         self._memory = memory
         self.number: int | None = None
@@ -174,6 +173,19 @@ class _Worker:
             self._process.join()
             self._process.close()
             self.pipe.close()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits; what is started meanwhile inherits that, and is not hit before it is ready to ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cause(exitcode: int | None, memory: int) -> str:

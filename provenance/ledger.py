@@ -88,6 +88,8 @@ def check(known: "Registry", entry: "Entry") -> Logged:
         key = log.own_verifier(folder)
         if key is None:
             raise LogError(f"the key of {folder} is not here; verify it with the public key (provenance log verify)")
+        if proof.checkpoint.origin != key.name:
+            raise LogError(f"it is in the log {proof.checkpoint.origin}, whose key is not here")
         checkpoint = log.verify_inclusion(logged_bytes(entry), proof, key)
     except KeyFileError as error:
         raise LogError(str(error)) from None

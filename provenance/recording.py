@@ -115,7 +115,7 @@ def add_file(known: "Registry", path: str | os.PathLike) -> "Entry":
     entry = keep(known, path, store, report.manifest, seen(path))
     if trouble := ledger.enter(known, entry):
         raise RegistryError(trouble)
-    return entry
+    return known.by_digest(entry.manifest_sha256)[0]  # with its proof
 
 
 def _store(path: Path) -> bytes | None:

@@ -106,7 +106,7 @@ def load(paths: Iterable[str | os.PathLike]) -> Revocations:
     crls, fingerprints, serials = [], [], []
     for path in paths:
         data, name = chains.read(path), os.fspath(path)
-        if data[:1] == b"\x30" or b"-----BEGIN" in data:
+        if _is_der(data) or b"-----BEGIN" in data:
             crls += [(name, crl) for crl in _crls(data, name)]
             continue
         for kind, value, revoked in _lines(data, name):
@@ -117,11 +117,16 @@ def load(paths: Iterable[str | os.PathLike]) -> Revocations:
     return Revocations(tuple(crls), tuple(fingerprints), tuple(serials))
 
 
+def _is_der(data: bytes) -> bool:
+    """A sequence of more than 127 bytes, as every CRL is; text may begin with the same byte, which is the digit 0."""
+    return data[:1] == b"\x30" and data[1:2] >= b"\x80"
+
+
 def _crls(data: bytes, name: str) -> list["x509.CertificateRevocationList"]:
     from cryptography import x509
 
     try:
-        if data[:1] == b"\x30":
+        if _is_der(data):
             return [x509.load_der_x509_crl(data)]
         blocks = re.findall(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", data, re.DOTALL)
         if blocks:

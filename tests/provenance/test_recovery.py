@@ -50,7 +50,7 @@ def test_a_copy_gets_the_originals_credentials(original, copy, place) -> None:
     assert found.basis == "watermark" and found.trusted and found.signed_likeness and found.agreement > 0.8
     assert found.start == pytest.approx(0.25, abs=0.13) and found.end == pytest.approx(1.125, abs=0.13)
     said = " ".join(report.findings)
-    assert "a copy of 'a dog on a beach', from 0.2 to 1.1 s of 1.1 s" in report.findings[0]
+    assert "a copy of 'a dog on a beach', from 0.3 to 1.1 s of 1.1 s" in report.findings[0]
     assert "mirrored" in said and "200x200 pixels instead of 256x256" in said
     assert "signature and certificate hold" in said and "cannot be checked on a copy" in said
     assert [at for at, _ in found.stills] == [0.0, 1.0] and found.stills[0][1].startswith(b"\xff\xd8\xff")

@@ -59,7 +59,7 @@ def test_something_else_is_invalid_and_never_raises(data: bytes) -> None:
 
 def test_a_store_cut_short_or_too_large_is_invalid(store, monkeypatch) -> None:
     for share in (0.1, 0.5, 0.9, 0.999):
-        assert stores.validate(store[: int(len(store) * share)], "").state == "Invalid"
+        assert stores.validate(store[: int(len(store) * share)], keys.Trust()).state == "Invalid"
     monkeypatch.setattr(stores, "LARGEST", len(store) - 1)
     assert "the limit is" in stores.validate(store, keys.Trust()).failures[0]
 

@@ -14,6 +14,8 @@ from benchmarks.fuzz_verifier import Blind
 from provenance import batch, exhibits, watermark
 from tests.provenance.adversarial import forge
 
+HOLE = 1 << 27
+
 
 def look(path: str, root: str) -> str:
     """What the verifier does with a file, pictures for a page included; runs in a process of limited memory."""
@@ -58,9 +60,9 @@ def test_stills_that_claim_to_be_huge(survives) -> None:
     gif += b"," + struct.pack("<HHHH", 0, 0, 65535, 65535) + b"\0\2\2D\1\0;"
     text = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0))
     text += (
-        chunk(b"zTXt", b"a\0\0" + zeros(200 << 20)) + chunk(b"IDAT", zlib.compress(bytes(25 * 8))) + chunk(b"IEND", b"")
+        chunk(b"zTXt", b"a\0\0" + zeros(64 << 20)) + chunk(b"IDAT", zlib.compress(bytes(25 * 8))) + chunk(b"IEND", b"")
     )
-    found = survives(png(60_000, 60_000, zlib.compress(b"")), png(12_000, 12_000, zeros(432 << 20)), gif, text)
+    found = survives(png(60_000, 60_000, zlib.compress(b"")), png(8_000, 8_000, zeros(192 << 20)), gif, text)
     assert found[0] == "unreadable" and found[2] == "unreadable"
     assert all(status in ("unreadable", "absent", "altered") for status in found), found
 
@@ -68,7 +70,7 @@ def test_stills_that_claim_to_be_huge(survives) -> None:
 def test_a_video_that_claims_huge_pictures(signed, clip, survives) -> None:
     at = clip.read_bytes().index(b"avc1\0\0\0\0\0\0\0\1", 100)  # the sample entry, not the brand
     data = clip.read_bytes()
-    assert survives(data[: at + 28] + struct.pack(">HH", 65535, 65535) + data[at + 32 :]) != [batch.Failed]
+    assert survives(data[: at + 28] + struct.pack(">HH", 65535, 65535) + data[at + 32 :])[0] in ("unreadable", "absent")
 
 
 def test_motion_jpeg_whose_pictures_are_larger_than_the_file_says(tmp_path, survives) -> None:
@@ -90,7 +92,7 @@ def test_motion_jpeg_whose_pictures_are_larger_than_the_file_says(tmp_path, surv
 
 
 def test_a_thumbnail_in_a_manifest_is_not_unpacked(certifier, clip, tmp_path, survives) -> None:
-    bomb = png(60_000, 60_000, zeros(100 << 20))
+    bomb = png(60_000, 60_000, zeros(64 << 20))
 
     def prepare(builder) -> None:
         builder.add_resource("thumbnail.png", io.BytesIO(bomb))
@@ -105,7 +107,7 @@ def test_a_thumbnail_in_a_manifest_is_not_unpacked(certifier, clip, tmp_path, su
 def test_a_large_prompt_is_cut(certifier, clip, tmp_path, survives) -> None:
     prompt = {"title": "prompt", "format": "text/plain", "relationship": "inputTo",
               "data_types": [{"type": "c2pa.types.generator.prompt"}]}  # fmt: skip
-    forge.claim(clip, tmp_path / "x.mp4", certifier, ingredients=[(prompt, "text/plain", b"x" * (20 << 20))])
+    forge.claim(clip, tmp_path / "x.mp4", certifier, ingredients=[(prompt, "text/plain", b"x" * (5 << 20))])
     assert survives((tmp_path / "x.mp4").read_bytes())[0] == "authentic"
 
 
@@ -113,7 +115,7 @@ def test_a_file_that_is_mostly_a_hole(signed, tmp_path, folder, monkeypatch) -> 
     monkeypatch.setattr(watermark, "Detector", Blind)
     path = tmp_path / "sparse.mp4"
     with path.open("wb") as file:
-        file.write(signed + (1 << 30).to_bytes(4, "big") + b"free")
-        file.truncate(len(signed) + (1 << 30))
+        file.write(signed + HOLE.to_bytes(4, "big") + b"free")
+        file.truncate(len(signed) + HOLE)
     assert provenance.verify(path, trust=folder / "root.pem").status in ("authentic", "altered")
     assert join(parse(signed)) == signed

@@ -6,19 +6,13 @@ import pytest
 import provenance
 from provenance import watermark
 from tests.provenance.adversarial import forge
+from tests.provenance.conftest import draw
 
 FIRST, SECOND = b"first id", b"other id"
 
 
 @pytest.fixture(scope="module")
-def frames(clip_frames) -> np.ndarray:
-    return clip_frames
-
-
-@pytest.fixture(scope="module")
-def clip_frames() -> np.ndarray:
-    from tests.provenance.conftest import draw
-
+def frames() -> np.ndarray:
     return draw(21, frames=12)
 
 
@@ -57,8 +51,6 @@ def test_a_manifest_over_pictures_written_over_is_not_taken_for_the_first_signer
 
 
 def test_a_watermark_copied_on_to_other_pictures_brings_no_credentials(marked, frames, encode, tmp_path) -> None:
-    from tests.provenance.conftest import draw
-
     pattern = marked[0].astype(np.int16) - frames
     forged = np.clip(draw(22, frames=12).astype(np.int16) + pattern, 0, 255).astype(np.uint8)
     report = provenance.verify(encode(tmp_path / "x.mp4", forged))
@@ -66,25 +58,22 @@ def test_a_watermark_copied_on_to_other_pictures_brings_no_credentials(marked, f
 
 
 def test_a_manifest_whose_watermark_is_not_there_says_so(clip, encode, tmp_path, certifier, folder) -> None:
-    from tests.provenance.conftest import draw
-
     path = encode(tmp_path / "x.mp4", draw(23))
     binding = {"alg": watermark.ALGORITHM, "blocks": [{"scope": {}, "value": list(FIRST)}]}
     opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["source"]}}
-    bound = {"action": "c2pa.watermarked.bound"}
-    source = {"title": "s", "relationship": "parentOf", "label": "source"}
-    forge.claim(path, tmp_path / "y.mp4", certifier, assertions=[
-        {"label": "c2pa.actions.v2", "created": True, "data": {"actions": [opened, bound]}},
+    actions = {"actions": [opened, {"action": "c2pa.watermarked.bound"}]}
+    assertions = [
+        {"label": "c2pa.actions.v2", "created": True, "data": actions},
         {"label": "c2pa.soft-binding", "created": True, "data": binding},
-    ], ingredients=[(source, "video/mp4", path.read_bytes())])  # fmt: skip
+    ]
+    source = ({"title": "s", "relationship": "parentOf", "label": "source"}, "video/mp4", path.read_bytes())
+    forge.claim(path, tmp_path / "y.mp4", certifier, assertions=assertions, ingredients=[source])
     report = provenance.verify(tmp_path / "y.mp4", trust=folder / "root.pem")
     assert report.status == "authentic" and any("not found in the pictures" in line for line in report.findings)
 
 
 @pytest.mark.parametrize("kind", ["cartoon", "noise", "grid", "black", "text"])
 def test_pictures_without_a_watermark_have_none(kind: str) -> None:
-    from tests.provenance.conftest import draw
-
     rng = np.random.default_rng(3)
     y, x = np.mgrid[0:256, 0:256]
     pictures = {

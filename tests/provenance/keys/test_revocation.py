@@ -101,3 +101,8 @@ def test_a_damaged_crl_is_named(authority, tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="is not a revocation list"):
         revocation.load([authority.root_pem])
     assert chains.now() > JUNE
+
+
+def test_a_list_that_begins_with_the_digit_0_is_text(tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("0" * 64)
+    assert revocation.load([tmp_path / "list.txt"]).fingerprints[0][0] == "0" * 64
