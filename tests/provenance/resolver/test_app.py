@@ -173,5 +173,5 @@ def test_searching_prints_what_it_found(marked, monkeypatch, capsys) -> None:
     assert searching.main(str(marked)) == 0
     seen = json.loads(capsys.readouterr().out)
     assert bytes.fromhex(seen["payload"]) == PAYLOAD
-    assert len(fingerprint.Fingerprint.from_bytes(base64.b64decode(seen["fingerprint"])).hashes) == 5
+    assert len(fingerprint.Fingerprint.from_bytes(base64.b64decode(seen["fingerprint"])).hashes) == 12
     assert searching.main(str(Path(__file__))) == 1 and "not a video" in capsys.readouterr().out
