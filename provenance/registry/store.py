@@ -4,6 +4,8 @@ Blobs are written before the row that names them, and a row with its pictures in
 killed leaves at worst blobs that nobody names, which ``checking`` finds.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -297,6 +299,19 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
+def _write_ahead(raw: Any) -> None:
+    """Of several who switch a new database at once, SQLite refuses all but one without letting them wait."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
 def _create(engine: Engine, where: Place) -> None:
     """Make tables that are not there; of several who do it at once, one does."""
     if where.folder is not None:
@@ -306,7 +321,7 @@ def _create(engine: Engine, where: Place) -> None:
             raw = connection.connection.dbapi_connection
             assert raw is not None
             raw.rollback()
-            raw.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(raw)
     with engine.connect() as connection:
         if engine.dialect.has_table(connection, schema.facts.name):
             return
