@@ -14,7 +14,7 @@ import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -58,7 +58,7 @@ def run(
     timeout: float = TIMEOUT,
     memory: int = MEMORY,
     ordered: bool = True,
-) -> Iterator[tuple[int, Result | Failed]]:
+) -> Generator[tuple[int, Result | Failed], None, None]:
     """Call ``check`` for each item in ``jobs`` processes.
 
     Args:
@@ -89,7 +89,9 @@ def run(
                 following += 1
 
 
-def _outcomes(check: Callable, items: Sequence, jobs: int, timeout: float, memory: int) -> Iterator[tuple[int, Any]]:
+def _outcomes(
+    check: Callable, items: Sequence, jobs: int, timeout: float, memory: int
+) -> Generator[tuple[int, Any], None, None]:
     """As they come."""
     tasks = deque(enumerate(items))
     workers: list[_Worker] = []
