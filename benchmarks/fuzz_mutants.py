@@ -27,9 +27,14 @@ class Box:
     children: list["Box"] = field(default_factory=list)
     said: int | None = None
     """A size other than the true one."""
+    long: bool = False
+    """Whether its size takes 64 bits."""
 
     def to_bytes(self) -> bytes:
         body = self.head + b"".join(child.to_bytes() for child in self.children)
+        if self.long:
+            size = len(body) + 16 if self.said is None else self.said
+            return (1).to_bytes(4, "big") + self.kind + size.to_bytes(8, "big") + body
         size = len(body) + 8 if self.said is None else self.said
         return size.to_bytes(4, "big") + self.kind + body
 
@@ -38,22 +43,24 @@ class Box:
 
 
 def parse(data: bytes, depth: int = 50) -> list[Box]:
-    """Boxes with ordinary 32-bit sizes, as our own files have them, and not deeper than ``depth``."""
+    """Boxes whose sizes are right, not deeper than ``depth``."""
     if not depth:
         raise ValueError("too deep")
     found, at = [], 0
     while at + 8 <= len(data):
         size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if size < 8 or at + size > len(data):
+        long = size == 1
+        size = int.from_bytes(data[at + 8 : at + 16], "big") if long else size
+        if size < (16 if long else 8) or at + size > len(data):
             raise ValueError(f"box at {at} says {size} bytes")
-        body = data[at + 8 : at + size]
+        body = data[at + (16 if long else 8) : at + size]
         if kind in _PARENTS:
             found.append(Box(kind, b"", parse(body, depth - 1)))
         elif kind == b"uuid" and body[:16] == C2PA_UUID:
             # uuid, version and flags, "manifest" and its NUL, the offset of an auxiliary box; then the store
             found.append(Box(kind, body[:37], parse(body[37:], depth - 1)))
         else:
-            found.append(Box(kind, body))
+            found.append(Box(kind, body, long=long))
         at += size
     return found
 

@@ -4,6 +4,10 @@ A signature over one hash of everything only says that something is different. S
 chunk of their media data as well (the leaves of C2PA's Merkle tree, specification 18.7.2, all of them stored), so that
 a verifier can find the chunks that differ, and, by the file's index, the pictures and the sound that lie in them.
 
+Validators differ in where the first chunk begins if an mdat's header is short, with a size of 32 bits: 16 bytes after
+its start, as C2PA's library has it, or after the header. So ``widened`` gives it 16 bytes where there is room; where
+there is none, chunks are left out. A sidecar's video has to stay as it is, and gets them as the library has it.
+
 Sizes: a leaf takes 34 bytes. Chunks are 4 KiB, and larger where a file would have more than ``MOST_CHUNKS`` of them, so
 leaves add about 1 % to a small file and at most 140 KB to a large one. At 5 Mbit/s a chunk of 4 KiB lasts 7 ms.
 """
@@ -11,6 +15,7 @@ leaves add about 1 % to a small file and at most 140 KB to a large one. At 5 Mbi
 import hashlib
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +31,10 @@ MOST_CHUNKS = 4096
 
 _SKIPPED = 16
 """Bytes at the start of each mdat that belong to no chunk: its header and, where that is short, 8 of content."""
+_LONG = b"\0\0\0\1"
+"""In place of a box's size: it follows, with 64 bits (ISO/IEC 14496-12, 4.2)."""
+_SPARE = (b"free", b"skip", b"wide")
+"""Boxes of 8 bytes that writers put before an mdat, so that its header can grow into them."""
 _MOST_SPANS = 12
 _ALGORITHMS = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 
@@ -50,9 +59,10 @@ class Located:
     findings: tuple[str, ...] = ()
 
 
-def chunk_size(path: Path, format: Format) -> int | None:
+def chunk_size(path: Path, format: Format, *, short: bool = False) -> int | None:
     """KiB of a chunk for a file that is to be signed; None where chunks cannot be hashed by themselves: other formats,
-    fragmented files (the library's own check fails on them), and media data of a few bytes.
+    fragmented files (the library's own check fails on them), media data of a few bytes, and unless ``short`` those
+    with a short header.
 
     Raises:
         MediaError: the file cannot be read.
@@ -66,12 +76,43 @@ def chunk_size(path: Path, format: Format) -> int | None:
                 return None
             if kind == b"mdat":
                 file.seek(at)
-                if size <= _SKIPPED or file.read(4) == bytes(4):  # a box that reaches to the end of the file
+                head = file.read(4)
+                if (
+                    size <= _SKIPPED or head == bytes(4) or (head != _LONG and not short)
+                ):  # 0: up to the end of the file
                     return None
                 total += size
     if not total:
         return None
     return max(LEAST_CHUNK, 2 ** math.ceil(math.log2(max(1, total / 1024 / MOST_CHUNKS))))
+
+
+def widened(src: Path, dst: Path) -> bool:
+    """Copy a video to ``dst`` with long mdat headers, each grown into an empty box before it, so that nothing moves.
+    Without any to change, no copy is made.
+
+    Returns:
+        Whether there is a copy.
+
+    Raises:
+        MediaError: ``src`` cannot be read.
+        OSError: ``dst`` cannot be written.
+    """
+    places, before = [], None
+    with src.open("rb") as file:
+        for kind, at, size in video.boxes(file):
+            file.seek(at)
+            if kind == b"mdat" and before is not None and file.read(4) not in (_LONG, bytes(4)):
+                places.append((before, size + 8))
+            before = at if kind in _SPARE and size == 8 else None
+    if not places:
+        return False
+    shutil.copyfile(src, dst)
+    with dst.open("r+b") as file:
+        for at, size in places:
+            file.seek(at)
+            file.write(_LONG + b"mdat" + size.to_bytes(8, "big"))
+    return True
 
 
 def locate(path: str | os.PathLike, binding: dict[str, Any] | None) -> Located:

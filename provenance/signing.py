@@ -234,13 +234,15 @@ def _write_signed(
     from provenance.manifest import as_it_is, context, generated
 
     order = order or _Order(format=formats.of(src))
-    extra = [unhashed.assertion(src)] if order.format.is_bmff else []
-    extra += [fingerprints.assertion(fingerprint)] if fingerprint is not None else []
     mime, account = order.format.mime, order.account
     failed: list[BaseException] = []
-    with timestamping.relay(order.timestamp) as authority:
+    with timestamping.relay(order.timestamp) as authority, outputs.hidden(part) as wide:
         try:
-            with context(trust_policy(), chunk=localise.chunk_size(src, order.format)) as ctx:
+            media = wide if order.format.is_bmff and not order.beside and localise.widened(src, wide) else src
+            extra = [unhashed.assertion(media)] if order.format.is_bmff else []
+            extra += [fingerprints.assertion(fingerprint)] if fingerprint is not None else []
+            chunk = localise.chunk_size(media, order.format, short=order.beside)
+            with context(trust_policy(), chunk=chunk) as ctx:
                 if facts is not None:
                     builder = generated(facts, ctx, mime=mime, account=account, extra=extra)
                 else:
@@ -253,7 +255,7 @@ def _write_signed(
                     builder.set_no_embed()
                 if order.remote is not None:
                     builder.set_remote_url(order.remote)
-                with src.open("rb") as source, part.open("w+b") as target:
+                with media.open("rb") as source, part.open("w+b") as target:
                     stamped = authority.address if authority is not None else None
                     store = builder.sign(c2pa_signer(signer, failed, stamped), mime, source, target)
                     target.flush()

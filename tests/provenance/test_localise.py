@@ -129,7 +129,7 @@ def test_a_fragmented_file_is_altered_as_a_whole(original: Path, tmp_path: Path)
 def test_chunks_cost_little(original: Path, tmp_path: Path, monkeypatch) -> None:
     size = original.stat().st_size
     assert provenance.sign(original, tmp_path / "chunks.mp4").status == "authentic"
-    monkeypatch.setattr(localise, "chunk_size", lambda path, format: None)
+    monkeypatch.setattr(localise, "chunk_size", lambda path, format, **_: None)
     assert provenance.sign(original, tmp_path / "whole.mp4").status == "authentic"
     more = (tmp_path / "chunks.mp4").stat().st_size - (tmp_path / "whole.mp4").stat().st_size
     assert 0 < more < 0.01 * size + 300
@@ -142,7 +142,7 @@ def test_large_files_have_larger_chunks(tmp_path: Path) -> None:
             file.write((16).to_bytes(4, "big") + b"ftypisom\0\0\0\0")
             file.write((megabytes * 2**20).to_bytes(4, "big") + b"mdat")
             file.truncate(16 + megabytes * 2**20)
-        assert localise.chunk_size(path, formats.MP4) == chunk
+        assert localise.chunk_size(path, formats.MP4, short=True) == chunk
         assert megabytes * 2**20 / (chunk * 1024) <= localise.MOST_CHUNKS
 
 
@@ -175,3 +175,28 @@ def test_a_file_whose_index_is_gone_says_so(signed: Path, tmp_path: Path) -> Non
     binding = credentials.read(signed, formats.MP4, keys.trust_policy()).binding
     found = localise.locate(tmp_path / "x.mp4", binding)
     assert found.spans == () and "its index cannot be read" in found.findings[0]
+
+
+def test_headers_are_widened_so_that_all_validators_find_the_chunks(signed: Path, plain: Path, tmp_path: Path) -> None:
+    def places(path: Path) -> dict[bytes, tuple[int, int]]:
+        with path.open("rb") as file:
+            return {kind: (at, size) for kind, at, size in video.boxes(file)}
+
+    before = plain.read_bytes()
+    at, size = places(plain)[b"mdat"]
+    assert places(plain)[b"free"] == (at - 8, 8)
+    assert localise.widened(plain, tmp_path / "wide.mp4")
+    assert places(tmp_path / "wide.mp4")[b"mdat"] == (at - 8, size + 8)
+    after = (tmp_path / "wide.mp4").read_bytes()
+    assert after[: at - 8] + after[at + 8 :] == before[: at - 8] + before[at + 8 :]  # nothing moved
+    assert not localise.widened(tmp_path / "wide.mp4", tmp_path / "again.mp4") and not (tmp_path / "again.mp4").exists()
+    at, _ = places(signed)[b"mdat"]
+    assert signed.read_bytes()[at : at + 4] == b"\0\0\0\1"
+
+
+def test_where_a_header_cannot_grow_chunks_are_left_out(plain: Path, tmp_path: Path) -> None:
+    data = plain.read_bytes()
+    (tmp_path / "x.mp4").write_bytes(data.replace(b"\0\0\0\x08free", b"\0\0\0\x08fun!"))
+    assert not localise.widened(tmp_path / "x.mp4", tmp_path / "wide.mp4")
+    assert localise.chunk_size(tmp_path / "x.mp4", formats.MP4) is None
+    assert localise.chunk_size(tmp_path / "x.mp4", formats.MP4, short=True) == localise.LEAST_CHUNK

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import provenance
-from provenance import keys, signing, unhashed
+from provenance import keys, localise, signing, unhashed
 from provenance.errors import MediaError
 from tests.provenance import films
 
@@ -84,9 +84,13 @@ def test_in_files_of_others_content_is_pointed_at(by_others: Path, tmp_path: Pat
     assert "holds 5 bytes that are not zero, which the credentials do not cover" in report.findings[0]
 
 
-def test_bytes_behind_the_manifest_in_its_own_box_are_seen(signed: Path, by_others: Path, tmp_path: Path) -> None:
+def test_bytes_behind_the_manifest_in_its_own_box_are_seen(
+    signed: Path, by_others: Path, tmp_path: Path, monkeypatch
+) -> None:
     # The free box behind the C2PA box becomes a part of it, so that nothing else moves.
-    for source, status in ((signed, "altered"), (by_others, "authentic")):
+    monkeypatch.setattr(localise, "widened", lambda src, dst: False)
+    provenance.sign(signed.with_name("original.mp4"), tmp_path / "ours.mp4")
+    for source, status in ((tmp_path / "ours.mp4", "altered"), (by_others, "authentic")):
         data = bytearray(source.read_bytes())
         start = data.index(b"uuid") - 4
         size = int.from_bytes(data[start : start + 4], "big")
