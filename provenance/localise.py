@@ -77,9 +77,8 @@ def chunk_size(path: Path, format: Format, *, short: bool = False) -> int | None
             if kind == b"mdat":
                 file.seek(at)
                 head = file.read(4)
-                if (
-                    size <= _SKIPPED or head == bytes(4) or (head != _LONG and not short)
-                ):  # 0: up to the end of the file
+                endless = head == bytes(4)  # up to the end of the file
+                if size <= _SKIPPED or endless or (head != _LONG and not short):
                     return None
                 total += size
     if not total:

@@ -25,6 +25,7 @@ def by_others(signed: Path) -> Path:
     """Signed by a program that does not know of our assertion."""
     path = signed.with_name("others.mp4")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(localise, "widened", lambda src, dst: False)
         patch.setattr(unhashed, "assertion", lambda path: {"label": "org.example", "data": {"x": 1}})
         signing._write_signed(signed.with_name("original.mp4"), path, None, "t", keys.default_signer())
     return path
