@@ -195,6 +195,7 @@ def _run(fuzz: Fuzz, arguments: argparse.Namespace) -> int:
             if outcome.unjustified:
                 bad.append((numbers[number], outcome.kind, outcome.unjustified))
         if done % 1000 == 0:
+            _save(arguments.json, done, bad, highest, outcomes)
             print(f"{done:,} of {arguments.count:,}, {len(bad)} bad", file=sys.stderr, flush=True)
     print(table(outcomes))
     held = sum(n for (_, status), n in outcomes.items() if status in HOLDS)
@@ -205,11 +206,14 @@ def _run(fuzz: Fuzz, arguments: argparse.Namespace) -> int:
     )
     for number, kind, reason in bad:
         print(f"  {number} ({kind}): {reason}")
-    if arguments.json:
-        counts = [[*key, n] for key, n in outcomes.items()]
-        said = {"count": arguments.count, "bad": bad, "memory": highest, "outcomes": counts}
-        Path(arguments.json).write_text(json.dumps(said))
+    _save(arguments.json, arguments.count, bad, highest, outcomes)
     return 1 if bad else 0
+
+
+def _save(path: str | None, count: int, bad: list, highest: int, outcomes: Counter) -> None:
+    if path:
+        counts = [[*key, n] for key, n in outcomes.items()]
+        Path(path).write_text(json.dumps({"count": count, "bad": bad, "memory": highest, "outcomes": counts}))
 
 
 if __name__ == "__main__":

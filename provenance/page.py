@@ -19,7 +19,7 @@ from typing import Any
 from provenance import outputs
 from provenance.errors import ProvenanceError
 from provenance.exhibits import Exhibit
-from provenance.report import BEST_TO_WORST, Report, escape
+from provenance.report import BEST_TO_WORST, Report, clock, escape, training_choice
 
 LARGEST_PICTURES = 24_000_000
 """Bytes of all pictures of a page together; the first files have them."""
@@ -232,12 +232,13 @@ def _facts(said: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     origin = said.get("origin")
     for question, answer, note in (
         ("Title", said.get("title"), ""),
-        ("Signed by", name or organisation, organisation if name and organisation != name else ""),
-        ("When", _when(said.get("when")), "as the signer says"),
+        ("Signed by", name or organisation, str(organisation or "") if name and organisation != name else ""),
+        ("When", _when(said.get("when")), clock(_dict(said.get("time_stamp")))),
         ("What it is", _ORIGINS.get(str(origin), origin), "as the signer says"),
         ("Made with", said.get("generator"), ""),
         ("Model", model, ""),
         ("Prompt", said.get("prompt"), ""),
+        ("Use for AI", training_choice(_dict(said.get("training"))), "as the signer wishes"),
     ):
         if answer not in (None, "", {}, []):
             yield question, answer, note or ""
@@ -252,7 +253,9 @@ def _history(said: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         source = _dict(source)
         relation = source.get("relationship")
         status = source.get("status")
-        remark = [_SOURCE_STATUS.get(str(status), str(status))] if status else []
+        # A prompt or a model has none: that is no news.
+        plain = status is None or (status == "absent" and relation == "inputTo")
+        remark = [] if plain else [_SOURCE_STATUS.get(str(status), str(status))]
         remark += [f"signed by {source['signer']}"] if source.get("signer") else []
         yield _RELATIONSHIPS.get(str(relation), str(relation)), source.get("title") or "a file", ", ".join(remark)
 
@@ -339,8 +342,8 @@ def _whole(text: str) -> Any:
     return Markup("\n").join(escape_html(escape(line, _LONGEST)) for line in lines)
 
 
-def _dict(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> Sequence[Any]:

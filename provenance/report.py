@@ -112,7 +112,7 @@ class Report:
             yield "signer", _text(signer.get("name") or signer.get("organisation"))
             yield "made with", _text(said.get("generator"))
             yield "origin", _text(said.get("origin"))
-            yield "time", f"{said['when']} ({_clock(said.get('time_stamp'))})" if said.get("when") else ""
+            yield "time", f"{said['when']} ({clock(said.get('time_stamp'))})" if said.get("when") else ""
             model = (said.get("generation") or {}).get("model")
             if isinstance(model, dict):
                 yield "model", " ".join(_text(model.get(part)) for part in ("name", "digest") if model.get(part))
@@ -120,7 +120,7 @@ class Report:
             for source in said.get("ingredients") or []:
                 if source.get("status") != "absent" or source.get("relationship") != "inputTo":
                     yield "source", _source(source)
-            yield "training", _training(said.get("training") or {})
+            yield "training", training_choice(said.get("training") or {})
             yield "actions", ", ".join(_text(a.get("action")) for a in said.get("actions") or [])
         mark = self.watermark
         if mark is not None:
@@ -145,7 +145,7 @@ def _unsafe(char: str) -> bool:
     return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
-def _clock(stamp: dict[str, Any] | None) -> str:
+def clock(stamp: dict[str, Any] | None) -> str:
     """Whose word the time is."""
     if not stamp:
         return "as the signer says"
@@ -160,7 +160,7 @@ def _source(source: dict[str, Any]) -> str:
     return f"{_text(source.get('title'))} ({_text(source.get('relationship'))}, {own}{signer})"
 
 
-def _training(entries: dict[str, Any]) -> str:
+def training_choice(entries: dict[str, Any]) -> str:
     """What may be done with it: one word if it is the same for all."""
     said = {
         name.removeprefix("cawg."): " ".join(_text(entry.get(part)) for part in ("use", "terms") if entry.get(part))
