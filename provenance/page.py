@@ -58,7 +58,7 @@ MEANING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("The file is not as it was signed, or what it says of itself contradicts what is in it.",),
         (
             "Who changed it, or why: trimming or re-encoding with an ordinary program does it too.",
-            "Anything the credentials below say: they may belong to something else.",
+            "Anything that its credentials say: they may belong to something else.",
         ),
     ),
     "unreadable": ((), ("Anything. It may be damaged, incomplete, or made to break programs that read it.",)),
@@ -72,7 +72,7 @@ MEANING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "untrusted": (
         ("Nothing was changed since it was signed.",),
         (
-            "Who signed it. Anyone can make a certificate with any name, so the name below is a claim.",
+            "Who signed it. Anyone can make a certificate with any name, so the name given is a claim.",
             "That what it shows happened, or that the account of how it was made is right.",
         ),
     ),
