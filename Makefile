@@ -51,7 +51,7 @@ bench-provenance: $(RUN)
 	PYTHONPATH=. $(BIN)/python benchmarks/provenance_recovery.py --jobs $(JOBS)
 	PYTHONPATH=. $(BIN)/python benchmarks/fingerprint.py
 	PYTHONPATH=. $(BIN)/python benchmarks/ledger.py
-	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_verifier.py --mutants $(MUTANTS)
+	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_verifier.py --count $(MUTANTS)
 
 # The other watermarks bring OpenCV and more, so they get an environment of their own.
 bench-watermark: $(RUN) $(PEERS)/.ready
