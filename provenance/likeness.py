@@ -17,6 +17,8 @@ from provenance.fingerprint import SIDE, STEP, Fingerprint, shrink
 LIKELY = 0.55
 """Agreement from which on pictures that carry a clip's watermark count as its copy. Clips of other scenes agree by less
 than 0.4; clips of one scene by one model by up to 0.7, which is why a lower one is reported as in doubt."""
+LIKELY_PART = 0.65
+"""The same for a part that a search found: the best of many attempts agrees better by chance."""
 CLEAR = 0.75
 """Agreement from which on nothing needs to be searched, and nothing is in doubt."""
 CERTAIN = 0.8
@@ -25,7 +27,6 @@ CERTAIN = 0.8
 _FRAMES, _FEW = 32, 8
 _SEARCHED = 4
 _BEST = 6
-_FIELD = 128
 _SCALES = tuple(float(s) for s in 0.945 ** np.arange(21))
 _FLAT = 25.0
 """Squared grey levels below which a place counts as flat."""
@@ -70,11 +71,13 @@ class Likeness:
     part: Part
     pairs: tuple[tuple[float, float], ...]
     """(seconds in the copy, seconds in the original) of some pictures that belong together."""
+    searched: bool = False
+    """Whether a search found the part."""
 
     @property
     def same(self) -> bool:
         """Whether they are likely the same pictures; without a watermark ask for ``CERTAIN``."""
-        return self.agreement >= LIKELY
+        return self.agreement >= (LIKELY_PART if self.searched else LIKELY)
 
 
 def compare(copy: Fingerprint, original: Fingerprint, *, search: bool = True) -> Likeness:
@@ -86,10 +89,10 @@ def compare(copy: Fingerprint, original: Fingerprint, *, search: bool = True) ->
         parts = [part for _, part in sorted(candidates, key=lambda c: -c[0])[:_BEST]]
         rough = sorted((_measured(copy, original, part, _FEW) for part in parts), key=lambda f: -f.agreement)
         for start in rough[:2]:
-            better = _measured(copy, original, _climbed(copy, original, start))
+            better = replace(_measured(copy, original, _climbed(copy, original, start)), searched=True)
             if better.agreement >= CLEAR:
                 return better
-            found = max(found, better, key=lambda f: f.agreement)
+            found = max(found, better, key=lambda f: (f.same, f.agreement))
     return found
 
 
@@ -152,7 +155,7 @@ def _measured(copy: Fingerprint, original: Fingerprint, part: Part, frames: int 
     """The agreement for a known place, and the best account of the times."""
     chosen = spaced(len(copy.pictures), frames)
     ours = _structure(_restored(copy, part, chosen)).reshape(len(chosen), -1)
-    theirs = _structure(_cut(original.pictures, SIDE, SIDE, part.original)).reshape(len(original.pictures), -1)
+    theirs = _structure(cut(original.pictures, SIDE, SIDE, part.original)).reshape(len(original.pictures), -1)
     # What lies over the copy, such as subtitles, counts only where it hides something of the original.
     energy = np.square(theirs, dtype=np.float32).sum(axis=1)
     alike = np.clip(ours @ theirs.T / np.maximum(energy, _LEAST_SEEN * SIDE**2), -1, 1).astype(np.float32)
@@ -163,7 +166,7 @@ def _measured(copy: Fingerprint, original: Fingerprint, part: Part, frames: int 
 def _restored(copy: Fingerprint, part: Part, chosen: NDArray[np.intp]) -> Grey:
     """The copy's pictures as the original shows them."""
     pictures = _turned(copy.pictures[chosen], copy.ratio, part.turn) if part.turn else copy.pictures[chosen]
-    return symmetric(_cut(pictures, SIDE, SIDE, part.copy), part.symmetry)
+    return symmetric(cut(pictures, SIDE, SIDE, part.copy), part.symmetry)
 
 
 def symmetric(pictures: Grey, which: int) -> Grey:
@@ -175,7 +178,7 @@ def symmetric(pictures: Grey, which: int) -> Grey:
     return pictures[:, :, ::-1] if which & 1 else pictures
 
 
-def _cut(pictures: Grey, height: int, width: int, box: tuple[float, float, float, float] | None) -> Grey:
+def cut(pictures: Grey, height: int, width: int, box: tuple[float, float, float, float] | None) -> Grey:
     """A part of each, resized."""
     from PIL import Image
 
@@ -194,7 +197,7 @@ def _turned(pictures: Grey, ratio: float, degrees: float) -> Grey:
 
     high, wide = _sides(ratio, 96)
     out = []
-    for picture in _cut(pictures, high, wide, None):
+    for picture in cut(pictures, high, wide, None):
         turned = Image.fromarray(picture).rotate(degrees, Image.Resampling.BILINEAR)
         out.append(shrink(np.asarray(turned), SIDE, SIDE))
     return np.stack(out)
@@ -243,7 +246,7 @@ def _searched(copy: Fingerprint, original: Fingerprint) -> Iterator[list[tuple[f
     field, whole = _Field(theirs, original.ratio), (0.0, 1.0, 0.0, 1.0)
 
     def parts(symmetries: Iterable[int], box: tuple[float, float, float, float]) -> list[tuple[float, Part]]:
-        seen = _cut(ours, SIDE, SIDE, box)
+        seen = cut(ours, SIDE, SIDE, box)
         ratio = copy.ratio * (box[3] - box[2]) / (box[1] - box[0])
         return [
             (score, Part(original=place, copy=box, symmetry=which))
@@ -265,7 +268,7 @@ def _searched(copy: Fingerprint, original: Fingerprint) -> Iterator[list[tuple[f
     middle = (edge, 1 - edge, edge, 1 - edge)
     turns = []
     for turn in _TURNS:
-        seen = _cut(_turned(ours, copy.ratio, turn), SIDE, SIDE, middle)
+        seen = cut(_turned(ours, copy.ratio, turn), SIDE, SIDE, middle)
         for which in (0, 1):
             for score, place in field.best(symmetric(seen, which), copy.ratio, [_INNER * s for s in _SCALES[:8:2]]):
                 turns.append((score, Part(original=place, copy=middle, symmetry=which, turn=turn)))
@@ -279,11 +282,11 @@ class _Field:
     def __init__(self, pictures: Grey, ratio: float):
         self._ratio = ratio
         self._high, self._wide = _sides(ratio, SIDE)
-        # Very long pictures do not fit the field: they are squeezed, which the search then does not see.
-        self._high, self._wide = min(self._high, _FIELD // 2 + 32), min(self._wide, _FIELD // 2 + 32)
-        x = _structure(_cut(pictures, self._high, self._wide, None))
-        self._spectrum = np.fft.rfft2(x, s=(_FIELD, _FIELD))
-        self._energy = np.fft.rfft2(x * x, s=(_FIELD, _FIELD))
+        # As large as the field is enough: where a smaller picture lies within it, nothing wraps around.
+        self._size = self._high, self._wide
+        x = _structure(cut(pictures, self._high, self._wide, None))
+        self._spectrum = np.fft.rfft2(x, s=self._size)
+        self._energy = np.fft.rfft2(x * x, s=self._size)
 
     def best(
         self, pictures: Grey, ratio: float, scales: tuple[float, ...] | list[float]
@@ -296,14 +299,14 @@ class _Field:
             high, wide = round(fit_high * scale * self._high), round(fit_wide * scale * self._wide)
             if min(high, wide) < 12:
                 break
-            small = _structure(_cut(pictures, high, wide, None))
+            small = _structure(cut(pictures, high, wide, None))
             small -= small.mean(axis=(1, 2), keepdims=True)
             small /= np.sqrt(np.maximum((small * small).mean(axis=(1, 2), keepdims=True), np.float32(_LEAST_SEEN)))
-            spectrum = np.fft.rfft2(small, s=(_FIELD, _FIELD)).conj()
-            ones = np.fft.rfft2(np.ones((high, wide), np.float32), s=(_FIELD, _FIELD)).conj()
+            spectrum = np.fft.rfft2(small, s=self._size).conj()
+            ones = np.fft.rfft2(np.ones((high, wide), np.float32), s=self._size).conj()
             rows, columns = self._high - high + 1, self._wide - wide + 1
-            energy = np.fft.irfft2(self._energy * ones, s=(_FIELD, _FIELD))[:, :rows, :columns]
-            product = np.fft.irfft2(self._spectrum[None] * spectrum[:, None], s=(_FIELD, _FIELD))
+            energy = np.fft.irfft2(self._energy * ones, s=self._size)[:, :rows, :columns]
+            product = np.fft.irfft2(self._spectrum[None] * spectrum[:, None], s=self._size)
             alike = product[..., :rows, :columns] / np.sqrt(np.maximum(energy, 0.1 * high * wide) * high * wide)
             # Each of the smaller pictures' best partner, at one place for all; a negative agrees the other way.
             scores = np.maximum(alike.max(axis=1).mean(axis=0), -alike.min(axis=1).mean(axis=0))

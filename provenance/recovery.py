@@ -267,7 +267,7 @@ def _judged(
         same = fingerprint.hashes.tobytes()
         alike = compared.get(same) or likeness.compare(copy.fingerprint, fingerprint, search=by_mark)
         compared[same] = alike
-        if alike.agreement < (likeness.LIKELY if by_mark else likeness.CERTAIN):
+        if not (alike.same if by_mark else alike.agreement >= likeness.CERTAIN):
             if by_mark:
                 notes.append(
                     f"{_WHOSE} of {_named(store)}, in {candidate.source}, but the pictures are others: "

@@ -32,6 +32,7 @@ _CONTENT = frozenset(
         "assertion.collectionHash.mismatch",
     }
 )
+_EXPIRED = ("(signingCredential.expired)", "(claimSignature.outsideValidity)")
 _JUMBF_C2PA = bytes.fromhex("6332706100110010800000aa00389b71")
 
 
@@ -47,6 +48,11 @@ class Store:
     """Why it is Invalid, in plain words."""
     bindings: tuple[tuple[str, bytes], ...] = ()
     """(algorithm, value) of every soft binding."""
+
+    @property
+    def intact(self) -> bool:
+        """Whether it is as it was signed, even if its certificate has expired since: such a one is worth keeping."""
+        return self.said is not None and all(failure.endswith(_EXPIRED) for failure in self.failures)
 
     @property
     def label(self) -> str:
@@ -75,8 +81,7 @@ def validate(store: bytes, trust: Trust) -> Store:
     if store[4:8] != b"jumb" or _JUMBF_C2PA not in store[:64]:
         return _invalid("it is no C2PA manifest store")
     try:
-        reader = Reader(MIME, io.BytesIO(store), context=context(trust))
-        with reader:
+        with context(trust) as settings, Reader(MIME, io.BytesIO(store), context=settings) as reader:
             active = json.loads(reader.json())
             results = reader.get_validation_results() or {}
             said = describe(active, reader, results)
@@ -87,6 +92,9 @@ def validate(store: bytes, trust: Trust) -> Store:
                 failures = ("nothing says that its signature is good",)
             state = "Invalid" if failures else "Trusted" if "signingCredential.trusted" in codes else "Valid"
             judged = signatures.judge(reader, active, results, state, trust)
+            for source in said["ingredients"]:
+                if source["status"] == "authentic" and not signatures.believable(reader, source["label"], trust):
+                    source["status"] = "untrusted"
     except (C2paError, ValueError, RecursionError) as error:
         return _invalid(f"it cannot be read: {_one_line(error)}")
     said["signer"]["development"] = said["signer"]["organisation"] == keys.DEVELOPMENT

@@ -156,7 +156,7 @@ def _take(registry: Registry, tar: tarfile.TarFile, members: dict[str, tarfile.T
     if len(entry.pictures) > _MOST_STILLS:
         return f"it has {len(entry.pictures)} pictures"
     store = stores.validate(blobs[entry.manifest_sha256], Trust())
-    if store.state == "Invalid":
+    if not store.intact:
         return f"its credentials do not hold: {store.failures[0]}"
     if store.label != entry.manifest_id:
         return "its credentials are of another clip"

@@ -17,8 +17,9 @@ from sqlalchemy import Connection, Engine, create_engine, delete, event, func, i
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
+from provenance import likeness
 from provenance.errors import RegistryError
-from provenance.fingerprint import NOTHING_TO_SEE, Fingerprint, distances, symmetry_masks
+from provenance.fingerprint import NOTHING_TO_SEE, SIDE, Fingerprint, distances, hashes_of, symmetry_masks
 from provenance.registry import schema
 from provenance.registry.blobs import Blobs
 from provenance.registry.entry import Entry, Picture
@@ -178,19 +179,13 @@ class Registry:
         )
 
     def alike(self, fingerprint: Fingerprint, *, most: int = 5, least: float = 0.4) -> list[Alike]:
-        """The clips that most of a copy's hashes are near to: as they are, mirrored, upside down, or as negatives.
-
-        Every hash of every clip is compared; a million of them take a fraction of a second.
+        """The clips that most of a copy's hashes are near to: as they are, mirrored, turned by right angles, without
+        bars, or as negatives. Every hash of every clip is compared.
         """
-        asked = fingerprint.hashes[fingerprint.hashes != NOTHING_TO_SEE]
-        asked = np.unique(asked)
-        if not len(asked):
-            return []
-        asked = asked[np.unique(np.linspace(0, len(asked) - 1, min(len(asked), _ASKED)).round().astype(int))]
         clips, owners, hashes = self._hashes()
-        if not len(clips):
-            return []
-        shares = _shares(asked, hashes, owners, len(clips))
+        shares = np.zeros(len(clips))
+        for asked in _asked(fingerprint):
+            shares = np.maximum(shares, _shares(asked, hashes, owners, len(clips)))
         order = np.argsort(-shares, kind="stable")[:most]
         found = []
         for index in order:
@@ -248,6 +243,19 @@ class Registry:
                 f"the registry at {self.place.shown} has version {found} of its tables, and this is for version "
                 f"{schema.VERSION}; use the sorajax that wrote it, or a newer one"
             )
+
+
+def _asked(copy: Fingerprint) -> "Iterator[NDArray[np.uint64]]":
+    """The hashes to look for: at most ``_ASKED`` of the copy, of it transposed, and of it without bars."""
+    chosen = copy.pictures[likeness.spaced(len(copy.pictures), _ASKED)]
+    variants = [copy.hashes, hashes_of(chosen.transpose(0, 2, 1))]
+    inner = likeness.content(copy.pictures)
+    if inner is not None:
+        variants.append(hashes_of(likeness.cut(chosen, SIDE, SIDE, inner)))
+    for variant in variants:
+        distinct = np.unique(variant[variant != NOTHING_TO_SEE])
+        if len(distinct):
+            yield distinct[likeness.spaced(len(distinct), _ASKED)]
 
 
 def _shares(

@@ -1,8 +1,10 @@
 """A manifest store without its file: what can be checked is, and what cannot is not taken for a fault."""
 
+import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -68,3 +70,14 @@ def test_a_file_signed_as_it_is_has_a_store_too(plain, tmp_path) -> None:
     provenance.sign(plain, tmp_path / "signed.mp4")
     found = stores.validate(stores.find((tmp_path / "signed.mp4").read_bytes()), keys.Trust())
     assert found.state == "Valid" and found.bound(ALGORITHM) is None
+
+
+def test_a_store_whose_certificate_has_expired_does_not_hold_but_is_worth_keeping(plain, authority, tmp_path) -> None:
+    signer = keys.load_signer(*authority.issue(ec.generate_private_key(ec.SECP256R1()), end=6 / 86400))
+    expires = time.monotonic() + 6
+    provenance.sign(plain, tmp_path / "signed.mp4", signer=signer)
+    time.sleep(max(0, expires - time.monotonic()) + 0.5)
+    found = stores.validate(stores.find((tmp_path / "signed.mp4").read_bytes()), keys.Trust())
+    assert found.state == "Invalid" and found.intact
+    forged = stores.find((tmp_path / "signed.mp4").read_bytes()).replace(b"plain.mp4", b"other.mp4")
+    assert not stores.validate(forged, keys.Trust()).intact

@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from provenance import registry
+from provenance import fingerprint, registry
 from provenance.errors import RegistryError
 from provenance.registry import checking
 from provenance.registry.entry import Entry
+from tests.provenance.test_likeness import film
 
 
 def test_a_clip_is_found_by_payload_label_digest_and_likeness(known, keep, print_of) -> None:
@@ -44,13 +46,14 @@ def test_registering_again_replaces_what_was_said_and_keeps_a_proof(known, keep)
     assert (found.title, found.proof, len(found.pictures)) == ("new", "inclusion", 1)
 
 
-def test_a_mirrored_copy_and_a_negative_are_alike(known, keep, clip) -> None:
-    from provenance import fingerprint
-
-    frames = clip(1, frames=6)
-    entry = keep(known, b"one")
-    keep(known, b"two", seed=2)
-    for changed in (frames[:, :, ::-1], frames[:, ::-1], 255 - frames):
+def test_a_copy_that_was_mirrored_turned_or_barred_is_alike(known, keep) -> None:
+    frames = film(1, 8)
+    entry = Entry(manifest_sha256="", manifest_id="urn:film")
+    entry = known.add(entry, manifest=b"film", fingerprint=fingerprint.of_frames(frames, 8))
+    keep(known, b"another")
+    barred = np.zeros((8, 192, 192, 3), np.uint8)
+    barred[:, 24:168] = frames
+    for changed in (frames[:, :, ::-1], frames[:, ::-1], 255 - frames, np.rot90(frames, 1, (1, 2)), barred):
         (near,) = known.alike(fingerprint.of_frames(changed, 8))
         assert near.entry == entry and near.share > 0.9
 
