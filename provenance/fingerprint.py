@@ -45,7 +45,7 @@ _BRIEF_PICTURES, _BRIEF_HASHES = 8, 480
 
 def assertion(value: bytes) -> dict[str, Any]:
     """The soft binding for a manifest (C2PA specification, 18.9) of what ``Fingerprint.binding`` gave."""
-    # A list of bytes is what c2pa-python turns into a CBOR byte string.
+    # C2PA says a byte string; c2pa-python has no way to write one, and this is what its readers take for one.
     binding = {"alg": ALGORITHM, "blocks": [{"scope": {}, "value": list(value)}]}
     return {"label": "c2pa.soft-binding", "created": True, "data": binding}
 

@@ -153,7 +153,7 @@ def generated(
     assertions = [{"label": GENERATION, "created": True, "data": generation}, *history.assertions(account), *extra]
     if facts.payload is not None:
         actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": agent})
-        # A list of bytes is what c2pa-python turns into a CBOR byte string.
+        # C2PA says a byte string; c2pa-python has no way to write one, and this is what its readers take for one.
         binding = {"alg": facts.algorithm, "blocks": [{"scope": {}, "value": list(facts.payload)}]}
         assertions.append({"label": "c2pa.soft-binding", "created": True, "data": binding})
     assertions.insert(0, {"label": "c2pa.actions.v2", "created": True, "data": {"actions": actions}})
