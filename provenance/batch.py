@@ -95,8 +95,10 @@ def _outcomes(
     """As they come."""
     tasks = deque(enumerate(items))
     workers: list[_Worker] = []
+    noted = _Interruption()
     try:
         while True:
+            noted.check()
             busy = [w for w in workers if w.number is not None]
             workers += [
                 _Worker(check, timeout, memory) for _ in range(min(jobs, len(busy) + len(tasks)) - len(workers))
@@ -124,8 +126,33 @@ def _outcomes(
                     worker.kill()
                     workers.remove(worker)
     finally:
+        noted.close()
         for worker in workers:
             worker.kill()
+
+
+class _Interruption:
+    """Remembers Ctrl-C. Python drops the exception when it happens to come in a finalizer: nobody would stop."""
+
+    def __init__(self) -> None:
+        self._seen = False
+        self._before: Any = None
+        # Only the main thread may handle signals, and a handler that is not Python's own knows what it wants.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            with contextlib.suppress(ValueError):
+                self._before = signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, *_: object) -> None:
+        self._seen = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        if self._seen:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
 
 class _Worker:

@@ -92,3 +92,15 @@ def _pid(_: int) -> int:
 
 def test_no_items_start_no_process() -> None:
     assert outcomes([]) == []
+
+
+def test_ctrl_c_is_not_forgotten_when_python_drops_it() -> None:
+    """As it does when the signal comes while a finalizer runs."""
+    with contextlib.closing(batch.run(act, ["a"] * 50, jobs=1)) as running:
+        next(running)
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        with pytest.raises(KeyboardInterrupt):
+            list(running)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -113,7 +113,7 @@ def test_ctrl_c_ends_it_and_what_it_started(tmp_path: Path) -> None:
     assert process.stdout is not None and "UNREADABLE" in process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err == "provenance: interrupted\n" and "Traceback" not in out
+    assert (process.returncode, err) == (130, "provenance: interrupted\n") and "Traceback" not in out
     for _ in range(100):
         try:
             os.killpg(process.pid, 0)
