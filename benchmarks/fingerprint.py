@@ -95,6 +95,8 @@ def _found(known: Registry, copy: Fingerprint, prints: dict[str, Fingerprint], n
 def _strangers(prints: dict[str, Fingerprint], searched: int) -> None:
     pairs = list(itertools.permutations(prints, 2))
     for pairs_, search in ((pairs, False), (random.Random(1).sample(pairs, min(searched, len(pairs))), True)):
+        if not pairs_:
+            continue
         alike = [likeness.compare(prints[a], prints[b], search=search) for a, b in tqdm(pairs_, desc="different clips")]
         agreements = np.sort([found.agreement for found in alike])
         same, certain = sum(f.same for f in alike), sum(f.agreement >= likeness.CERTAIN for f in alike)
