@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 from sorajax.errors import ConfigError
 
 AXES = ("data", "fsdp", "seq", "tensor")
+SEQUENCE = "seq"
 
 RULES: Mapping[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
@@ -68,6 +69,12 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     if mesh.empty or mesh.size == 1:
         return x
     return jax.lax.with_sharding_constraint(x, spec(axes, x.shape, mesh))
+
+
+def parts(axis: str) -> int:
+    """Into how many parts the mesh that ``jax.set_mesh`` has set splits the logical ``axis``, if its size allows."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else math.prod(mesh.shape[name] for name in RULES[axis])
 
 
 def param(value: jax.Array, *axes: str | None) -> nnx.Param:

@@ -9,12 +9,12 @@ import pytest
 
 from sorajax.errors import ConfigError
 from sorajax.mesh import make_mesh
-from tests.eight_devices import MESHES
+from tests.eight_devices import DEVICES, MESHES
 
 
 @pytest.fixture(scope="module")
 def differences(root, tmp_path_factory):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"XLA_FLAGS": DEVICES, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "tests.eight_devices", str(tmp_path_factory.mktemp("eight"))]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
@@ -32,7 +32,7 @@ def test_the_sampler_gives_the_same_latents(differences, mesh):
     assert differences[mesh]["latents"] < 1e-5
 
 
-@pytest.mark.parametrize(("mesh", "shards"), [("data", 1), ("fsdp", 8), ("tensor", 2), ("mixed", 4)])
+@pytest.mark.parametrize(("mesh", "shards"), [("data", 1), ("fsdp", 8), ("tensor", 2), ("mixed", 4), ("all", 4)])
 def test_parameters_are_really_split(differences, mesh, shards):
     assert differences[mesh]["shards"] == differences[mesh]["warm"] == shards
 

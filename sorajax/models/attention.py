@@ -1,4 +1,4 @@
-"""Attention over video and text tokens: one function for every model, and Wan's projections around it.
+"""Wan's attention: the projections around ``sorajax.attention``, and rotary positions.
 
 Letters: b batch, l queries, s keys, n heads, h head channels, d = n h.
 """
@@ -8,19 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from sorajax.attention import attention
 from sorajax.mesh import constrain
 from sorajax.models.layers import Linear, RMSNorm
-
-
-def attention(q: jax.Array, k: jax.Array, v: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """softmax(q k^T / sqrt(h)) v for q [b, l, n, h], k and v [b, s, n, h] -> f32 [b, l, n, h].
-
-    Products take ``dtype`` operands and sum in f32; the softmax is in f32.
-    """
-    scale = 1 / np.sqrt(q.shape[-1])
-    q, k, v = ((x * s).astype(dtype) for x, s in ((q, scale), (k, 1), (v, 1)))
-    weights = jax.nn.softmax(jnp.einsum("blnh,bsnh->bnls", q, k, preferred_element_type=jnp.float32), axis=-1)
-    return jnp.einsum("bnls,bsnh->blnh", weights.astype(dtype), v, preferred_element_type=jnp.float32)
 
 
 def rope_table(grid: tuple[int, int, int], head_dim: int, theta: float = 10000.0) -> tuple[jax.Array, jax.Array]:
@@ -62,8 +52,15 @@ class Attention(nnx.Module):
         self.norm_q, self.norm_k = (RMSNorm(dim, eps=eps, axis="heads") for _ in range(2))
         self.heads, self.dtype = heads, dtype
 
-    def __call__(self, x: jax.Array, context: jax.Array, rope: tuple[jax.Array, jax.Array] | None) -> jax.Array:
-        """x [b, l, d] attends to context [b, s, d] -> [b, l, d]; ``rope`` turns queries and keys if given."""
+    def __call__(
+        self,
+        x: jax.Array,
+        context: jax.Array,
+        rope: tuple[jax.Array, jax.Array] | None,
+        length: int | None = None,
+    ) -> jax.Array:
+        """x [b, l, d] attends to context [b, s, d], or to the first ``length`` of it -> [b, l, d]; the same array for
+        both is self-attention. ``rope`` turns queries and keys if given."""
 
         def split(y: jax.Array) -> jax.Array:
             return y.reshape(*y.shape[:2], self.heads, -1)
@@ -73,7 +70,8 @@ class Attention(nnx.Module):
         v = split(self.to_v(context))
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
+        keys = "tokens" if context is x else None
         q = constrain(q, "batch", "tokens", "heads", None)
-        k, v = (constrain(y, "batch", None, "heads", None) for y in (k, v))
-        out = attention(q, k, v, self.dtype)
+        k, v = (constrain(y, "batch", keys, "heads", None) for y in (k, v))
+        out = attention(q, k, v, self.dtype, length=length, same=context is x)
         return self.to_out(out.reshape(x.shape))

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from sorajax.config import DiTConfig
-from sorajax.mesh import constrain, param
+from sorajax.mesh import constrain, param, parts
 from sorajax.models.attention import Attention, rope_table
 from sorajax.models.layers import F32, LayerNorm, Linear, layer_norm
 
@@ -50,12 +50,14 @@ class Block(nnx.Module):
         self.scale_shift_table = param(jax.random.normal(rngs.params(), (6, dim)) / dim**0.5, None, None)
         self.eps = eps
 
-    def __call__(self, x: jax.Array, text: jax.Array, time: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
-        """x [b, l, d], text [b, s, d], time [b, 6, d] -> [b, l, d]."""
+    def __call__(
+        self, x: jax.Array, text: jax.Array, time: jax.Array, rope: tuple[jax.Array, jax.Array], length: int
+    ) -> jax.Array:
+        """x [b, l, d], text [b, s, d], time [b, 6, d] -> [b, l, d]; tokens past ``length`` are seen by no other."""
         table = self.scale_shift_table[...] + time
         shift1, scale1, gate1, shift2, scale2, gate2 = (table[:, i, None] for i in range(6))
         y = layer_norm(x, self.eps) * (1 + scale1) + shift1
-        x = x + self.attn1(y, y, rope) * gate1
+        x = x + self.attn1(y, y, rope, length) * gate1
         x = x + self.attn2(x if self.norm2 is None else self.norm2(x), text, None)
         y = layer_norm(x, self.eps) * (1 + scale2) + shift2
         y = constrain(jax.nn.gelu(self.ffn_in(y), approximate=True), "batch", "tokens", "mlp")
@@ -98,7 +100,9 @@ class DiT(nnx.Module):
         x = x + self.patch_bias[...]
         if self.position is not None:
             x = x + self.position[...][:t, :h, :w].reshape(1, t * h * w, -1)
-        x = constrain(x, "batch", "tokens", None)
+        length = t * h * w
+        spare = -length % parts("tokens")  # so that every device has as many tokens as the others
+        x = constrain(jnp.pad(x, ((0, 0), (0, spare), (0, 0))), "batch", "tokens", None)
 
         time = self.time_out(jax.nn.silu(self.time_in(sinusoid(timestep, config.freq_dim))))
         if self.text_pool is not None:
@@ -106,12 +110,12 @@ class DiT(nnx.Module):
             time = time + self.text_pool(jnp.sum(text, 1) / jnp.maximum(jnp.sum(real, 1), 1))
         modulation = self.time_proj(jax.nn.silu(time)).reshape(-1, 6, config.dim)
         text = self.text_out(jax.nn.gelu(self.text_in(text), approximate=True))
-        rope = rope_table(grid, config.attention_head_dim)
+        cos, sin = (jnp.pad(table, ((0, spare), (0, 0))) for table in rope_table(grid, config.attention_head_dim))
 
         def block(x: jax.Array, block: Block) -> tuple[jax.Array, None]:
-            return block(x, text, modulation, rope), None
+            return block(x, text, modulation, (cos, sin), length), None
 
         x, _ = jax.lax.scan(jax.checkpoint(block), x, self.blocks)
         shift, scale = (self.scale_shift_table[...][i] + time[:, None] for i in range(2))
         x = self.proj_out(layer_norm(x, config.eps) * (1 + scale) + shift)
-        return unpatchify(x, config.patch_size, grid)
+        return unpatchify(x[:, :length], config.patch_size, grid)

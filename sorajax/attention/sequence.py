@@ -1,0 +1,120 @@
+"""Attention whose tokens are split over devices: by Ulysses, by a ring, or by both. Called inside ``jax.shard_map``.
+
+*Ulysses* (arXiv 2309.14509): an all-to-all gives each device all tokens of some heads, and another one undoes it.
+*Ring* (arXiv 2310.01889): keys and values travel round the devices, and each adds what it sees to its own queries. By
+both (arXiv 2405.07719), Ulysses runs in groups of ``heads_split`` neighbours, and a ring joins the groups, so that the
+number of heads need not be a multiple of the number of devices.
+
+Arrays are [b, l, n, h], l being the device's own tokens, of which the first ``length`` in all count.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sorajax.attention import kernels
+
+Arrays = tuple[jax.Array, ...]
+NEVER = -1e30
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a mesh axis shares the tokens: ``size`` = ``heads_split`` x ``ring``."""
+
+    axis: str = ""
+    size: int = 1
+    heads_split: int = 1
+    """Devices that share the heads among them by Ulysses."""
+
+    @property
+    def ring(self) -> int:
+        return self.size // self.heads_split
+
+
+def split(axis: str, size: int, heads: int) -> Split:
+    """As much by Ulysses as ``heads`` allow, for it moves less; the rest by a ring."""
+    return Split(axis, size, math.gcd(size, heads))
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, how: Split, length: int) -> jax.Array:
+    """Self-attention over all tokens of the axis: f32 [b, l, n, h]. q is scaled as in ``dense``; n is a multiple of
+    ``how.heads_split``."""
+    groups = [list(range(at, at + how.heads_split)) for at in range(0, how.size, how.heads_split)]
+
+    def turn(x: jax.Array, split: int, concat: int) -> jax.Array:
+        if how.heads_split == 1:
+            return x
+        return lax.all_to_all(x, how.axis, split, concat, axis_index_groups=groups, tiled=True)
+
+    q, k, v = (turn(x, 2, 1) for x in (q, k, v))
+    out = _ring(q, k, v, how, length)
+    # In the type of the values: half the bytes, and the products that follow take it so.
+    return turn(out.astype(v.dtype), 1, 2).astype(jnp.float32)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _ring(q: jax.Array, k: jax.Array, v: jax.Array, how: Split, length: int) -> jax.Array:
+    return _ring_forward(q, k, v, how, length)[0]
+
+
+def _ring_forward(q: jax.Array, k: jax.Array, v: jax.Array, how: Split, length: int) -> tuple[jax.Array, Arrays]:
+    out = denominator = None
+    kv = (k, v)
+    for step in range(how.ring):
+        following = _pass_on(kv, how) if step + 1 < how.ring else kv  # under way while this part is computed
+        counted = _counted(how, step, k.shape[1], length, len(k))
+        part, d = kernels.forward(q, kv[0], kv[1], counted, whole=how.ring == 1)
+        d = jnp.where(counted[:, None, None] > 0, d, NEVER)
+        if out is None or denominator is None:
+            out, denominator = part, d
+        else:
+            joint = jnp.logaddexp2(denominator, d)
+            out = out * _by_row(jnp.exp2(denominator - joint)) + part * _by_row(jnp.exp2(d - joint))
+            denominator = joint
+        kv = following
+    assert out is not None and denominator is not None  # a ring has a device at least
+    return out, (q, k, v, out.astype(v.dtype), denominator)
+
+
+def _ring_backward(how: Split, length: int, kept: Arrays, do: jax.Array) -> Arrays:
+    q, k, v, out, denominator = kept
+    delta = jnp.einsum("blnh,blnh->bnl", do, out.astype(jnp.float32))
+    dq = jnp.zeros(q.shape, jnp.float32)
+    kv = (k, v)
+    sums = tuple(jnp.zeros(x.shape, jnp.float32) for x in kv)
+    for step in range(how.ring):
+        following = _pass_on(kv, how) if step + 1 < how.ring else kv
+        counted = _counted(how, step, k.shape[1], length, len(k))
+        part, *parts = kernels.backward(q, *kv, counted, do, denominator, delta, whole=how.ring == 1)
+        dq = dq + part
+        # The gradients travel with their keys, and are home after the last step.
+        sums = tuple(x + y for x, y in zip(sums, parts, strict=True))
+        sums = _pass_on(sums, how) if how.ring > 1 else sums
+        kv = following
+    return tuple(x.astype(like.dtype) for x, like in zip((dq, *sums), (q, k, v), strict=True))
+
+
+_ring.defvjp(_ring_forward, _ring_backward)
+
+
+def _pass_on(x: Arrays, how: Split) -> Arrays:
+    pairs = [(i, (i + how.heads_split) % how.size) for i in range(how.size)]
+    return tuple(lax.ppermute(y, how.axis, pairs) for y in x)
+
+
+def _counted(how: Split, step: int, keys: int, length: int, batch: int) -> jax.Array:
+    """How many of the keys at hand count, int32 [b]."""
+    if how.ring == 1:
+        return jnp.full(batch, min(keys, length), jnp.int32)
+    group = (lax.axis_index(how.axis) // how.heads_split - step) % how.ring
+    return jnp.full(batch, jnp.clip(length - group * keys, 0, keys), jnp.int32)
+
+
+def _by_row(x: jax.Array) -> jax.Array:
+    """[b, n, l] -> [b, l, n, 1]."""
+    return x.transpose(0, 2, 1)[..., None]
