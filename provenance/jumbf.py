@@ -25,7 +25,7 @@ def content(data: memoryview, path: tuple[str, ...], depth: int = 0) -> Iterator
 
 
 def active(store: memoryview) -> str | None:
-    """The label of the active manifest, which is the last (C2PA specification, 11.1.4.2); None if there is none."""
+    """The label of the active manifest, which is the last (C2PA specification, 11.1.4); None if there is none."""
     for kind, body in boxes(store):
         if kind == b"jumb":
             inner = [list(boxes(manifest)) for kind, manifest in boxes(body) if kind == b"jumb"]

@@ -1,7 +1,7 @@
 """An OCSP response for a signature about to be made: from a file, or from the responder that the certificate names.
 
-It is asked only when the user says so, for it learns which certificate signs, and when. What comes is examined before it
-is used: about this certificate, by its issuer or for it, current, and good (``provenance.keys.ocsp``).
+It is asked only when the user says so, for it learns which certificate signs, and when. What comes is examined before
+it is used: about this certificate, by its issuer or for it, current, and good (``provenance.keys.ocsp``).
 """
 
 import http.client

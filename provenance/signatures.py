@@ -7,12 +7,10 @@ signer's, and knows no revocation list. What it found valid is therefore judged 
 - the time is that of a time stamp whose chain leads to a root *of time stamp authorities*, else now;
 - a certificate on the allowed list is believed by itself;
 - nothing in the chain may have been revoked by then, see ``provenance.keys.revocation``;
-- OCSP responses in the signature are read here alone, see ``provenance.keys.ocsp``. The library passes over those that
-  the issuer itself signed, takes a good one that a time stamp outlives for a revocation, and the word of any signer for
-  a responder's.
+- OCSP responses in the signature are read here alone, see ``provenance.responses``.
 
-A judgement can only take away from C2PA's verdict, but for the allowed list, which C2PA's library reads and ignores, and
-for what the library makes of OCSP responses.
+A judgement can only take away from C2PA's verdict, but for the allowed list, which C2PA's library reads and ignores,
+and for what the library makes of OCSP responses.
 """
 
 import datetime
@@ -23,8 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from provenance import jumbf
-from provenance.keys import chains, ocsp, profile, trust
+from provenance import jumbf, responses
+from provenance.keys import chains, profile, trust
 from provenance.keys.revocation import Revoked
 from provenance.keys.trust import Trust
 
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 _MOST = 20
 _MOST_RESPONSES = 4
-_STAPLED = "an OCSP response in the file"
 _OCSP_REVOKED = "signingCredential.ocsp.revoked"
 # Of responses that are not in the signature itself, but in a statement of a later manifest.
 _OCSP = {
@@ -108,7 +105,7 @@ def _judge(signature: Signature, results: Mapping[str, Any], state: str, policy:
     codes = {str(found.get("code")) for kind in ("success", "informational") for found in active.get(kind) or []}
     believed = _judge_stamp(signature, codes, policy, result)
     if signature.responses:
-        result.notes += _about_responses(signature, believed, policy)
+        result.notes += responses.about(signature.responses, signature.chain, believed, policy)
     else:
         result.notes += [sentence for code, sentence in _OCSP.items() if code in codes]
     _judge_signer(signature, believed, policy, result)
@@ -187,7 +184,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _responses(headers: Mapping[Any, Any]) -> tuple[bytes, ...]:
-    """OCSP responses in a signature's unprotected headers (C2PA specification, 14.6, "Credential revocation")."""
+    """OCSP responses in a signature's unprotected headers (C2PA specification, "Credential Revocation Information")."""
     held = headers.get("rVals")
     values = held.get("ocspVals") if isinstance(held, Mapping) else None
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
@@ -334,7 +331,8 @@ def _revoked(signature: Signature, at: datetime.datetime | None, policy: Trust) 
     issuers = [*signature.chain, *policy.anchors]
     for i, certificate in enumerate(signature.chain):
         listed = policy.revoked.find(certificate, issuers)
-        stapled = [answer.revoked for answer in _answers(signature, certificate, policy)[0]]
+        answers, _ = responses.answers(signature.responses, signature.chain, certificate, policy)
+        stapled = [answer.revoked for answer in answers]
         for revoked in (listed, *stapled):
             if revoked is None or not revoked.covers(at):
                 continue
@@ -345,50 +343,3 @@ def _revoked(signature: Signature, at: datetime.datetime | None, policy: Trust) 
             code = "signingCredential.revoked" if revoked is listed else _OCSP_REVOKED
             return f"{whose} was revoked{since}{reason} ({revoked.source}){proof}", code
     return None
-
-
-def _answers(
-    signature: Signature, certificate: "x509.Certificate", policy: Trust
-) -> tuple[list[ocsp.Answer], list[ocsp.Unusable]]:
-    """What the OCSP responses in a signature say of a certificate in its chain, and what is wrong with the others."""
-    answers, unusable = [], []
-    issuers = [*signature.chain, *policy.anchors]
-    for response in signature.responses:
-        try:
-            answers.append(ocsp.read(response, certificate, issuers, policy.revoked, _STAPLED))
-        except ocsp.Unusable as error:
-            unusable.append(error)
-    return answers, unusable
-
-
-def _about_responses(signature: Signature, at: datetime.datetime | None, policy: Trust) -> list[str]:
-    """What a reader should know of the OCSP responses in a signature, a sentence each; a revocation is a failure."""
-    leaf, *above = signature.chain
-    answers, unusable = _answers(signature, leaf, policy)
-    found = []
-    for answer in answers:
-        if answer.revoked is not None:
-            if not answer.revoked.covers(at):
-                found.append(
-                    f"{_STAPLED} says that the signer's certificate was revoked as of "
-                    f"{answer.revoked.since:%Y-%m-%d %H:%M} UTC, after it had signed"
-                )
-        elif answer.status == "unknown":
-            found.append(f"{_STAPLED} does not know the signer's certificate")
-        elif answer.early(chains.now()):
-            found.append(f"{_STAPLED} was not used: it is dated {answer.since:%Y-%m-%d}, in the future")
-        elif answer.status == "good" and answer.outdated(at or chains.now()):
-            found.append(
-                f"{_STAPLED} says that the signer's certificate was good on {answer.since:%Y-%m-%d}, and nothing of "
-                f"the time after {answer.until:%Y-%m-%d}"
-            )
-        elif answer.status == "good":
-            when = "is good" if at is None else "was good when it signed"
-            found.append(f"{_STAPLED} says that the signer's certificate {when}")
-    of_others = sum(len(_answers(signature, certificate, policy)[0]) for certificate in above)
-    for error in unusable:
-        if isinstance(error, ocsp.OfAnother) and of_others:
-            of_others -= 1  # about an authority above the signer
-        else:
-            found.append(f"{_STAPLED} was not used: {error}")
-    return found

@@ -1,4 +1,4 @@
-"""Put an OCSP response into a signature that is made already (C2PA specification, 14.6, "Credential revocation").
+"""Put an OCSP response into a signature that is made already (C2PA specification, "Credential Revocation Information").
 
 C2PA's library takes no response for a signature, but the place for it is among the headers that the signature does not
 cover: ``rVals``, a map with ``ocspVals``, a list of responses in DER form. The library pads those headers to a length

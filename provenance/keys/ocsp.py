@@ -1,8 +1,8 @@
 """What an OCSP response says of a certificate, if it may be believed (RFC 6960). Nothing is fetched here.
 
 Believed is what the certificate's own issuer signed, or somebody whose certificate that issuer made for this purpose
-(RFC 6960, 4.2.2.2). What a response says holds for a time: from ``thisUpdate`` to ``nextUpdate``, or where the latter is
-missing for a day from ``producedAt`` (C2PA specification, 15.9, "Validate the Credential Revocation Information").
+(RFC 6960, 4.2.2.2). What a response says holds for a time: from ``thisUpdate`` to ``nextUpdate``, or, where the latter
+is missing, for a day from ``producedAt`` (C2PA specification, 15.9, "Validate the Credential Revocation Information").
 """
 
 import datetime
