@@ -1,7 +1,7 @@
 """A ``provenance.keys.Signer`` as C2PA's library wants it.
 
-For a callback the library reserves 10,000 bytes in the file and as many as its text of certificates is long. Text that
-stands before a certificate has no meaning (RFC 7468, section 2): some of it makes room for what is put in after signing.
+For a callback the library reserves 10,000 bytes in the file, and as many as its text of certificates is long. Text that
+stands before a certificate has no meaning (RFC 7468, section 2); some makes room for what is put in after signing.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """What the OCSP responses in a signature say, and which of them count.
 
 C2PA's library reads them too, but it passes over those that the issuer itself signed; takes a good one that is out of
-date by the time of the time stamp, or not valid yet, for a revocation; and believes any signer who has the same root. So
-its word on them is not asked: who signed a response, about which certificate, and for when, is found out here.
+date by the time of the time stamp, or not valid yet, for a revocation; and believes a signer of claims who acts as a
+responder. So its word is not asked: who signed a response, about whom, and for when, is found out here.
 """
 
 import datetime

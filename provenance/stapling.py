@@ -7,6 +7,7 @@ that it reserved beforehand; the padding shrinks by what is put in, so that no b
 
 import mmap
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,59 @@ def replace_in_file(path: Path, format: Format, old: bytes, new: bytes) -> None:
         SigningError: the store is not in the file.
         OSError: the file cannot be read or written.
     """
-    before, after = (_embedded(format, store) for store in (old, new))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        at = data.find(before)
-        if at < 0 or len(before) != len(after):
-            raise SigningError(f"the credentials in {format.name} were not found again to put an OCSP response in")
-        data[at : at + len(after)] = after
+        places = _places(data, format, old)
+        if places is None or len(old) != len(new):
+            raise SigningError(f"the credentials in {path} were not found again to put an OCSP response into them")
+        at = 0
+        for place, length in places:
+            data[place : place + length] = new[at : at + length]
+            at += length
+        if format.reader == "PNG":  # a check sum follows (PNG specification, 5.3)
+            data[place + length : place + length + 4] = zlib.crc32(b"caBX" + new).to_bytes(4, "big")
         data.flush()
         os.fsync(file.fileno())
 
 
-def _embedded(format: Format, store: bytes) -> bytes:
-    """The store as a file of that format has it: cut into segments, with a check sum, or as it is."""
-    from c2pa.c2pa import format_embeddable
+def _places(data: mmap.mmap, format: Format, store: bytes) -> list[tuple[int, int]] | None:
+    """(offset, length) of the pieces of a store in a file; None if it is not there."""
+    if format.reader == "JPEG":
+        candidates = _jpeg_places(data)
+    elif format.reader == "GIF":
+        candidates = _gif_places(data)
+    else:
+        candidates = [[(data.find(store), len(store))]]
+    for places in candidates:
+        if all(at >= 0 for at, _ in places) and b"".join(data[at : at + size] for at, size in places) == store:
+            return places
+    return None
 
-    return bytes(format_embeddable(format.mime, store)[1]) if format.reader in ("JPEG", "PNG", "GIF") else store
+
+def _jpeg_places(data: mmap.mmap) -> list[list[tuple[int, int]]]:
+    """Of each box in APP11 segments (ISO/IEC 19566-5, annex D): marker, length, "JP", number of the box, number of the
+    segment, content; from the second segment on the box's first eight bytes are repeated."""
+    found: dict[bytes, list[tuple[int, int]]] = {}
+    at = 2
+    while at + 12 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:  # until the picture begins
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0xEB and data[at + 4 : at + 6] == b"JP":
+            pieces = found.setdefault(data[at + 6 : at + 8], [])
+            start = at + 12 + (8 if pieces else 0)
+            pieces.append((start, end - start))
+        at = end
+    return list(found.values())
+
+
+def _gif_places(data: mmap.mmap) -> list[list[tuple[int, int]]]:
+    """Of each application extension: its name, then blocks of up to 255 bytes, each after its length, until one of none
+    (GIF89a, 26)."""
+    found: list[list[tuple[int, int]]] = []
+    name = data.find(b"C2PA_GIF")
+    while name >= 0:
+        pieces, at = [], name + 11
+        while at < len(data) and (length := data[at]):
+            pieces.append((at + 1, length))
+            at += 1 + length
+        found.append(pieces)
+        name = data.find(b"C2PA_GIF", name + 1)
+    return found
