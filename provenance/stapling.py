@@ -42,12 +42,16 @@ def stapled(store: bytes, response: bytes) -> bytes:
     headers["rVals"] = {"ocspVals": [response]}
     protected, _, payload, value = signature.value
     sealed = _padded(signature.tag, [protected, headers, payload, value], len(held))
+    if sealed is None:
+        raise SigningError(
+            f"the signature has no room for the OCSP response, which is {len(response)} bytes long; use a shorter one"
+        )
     at = store.index(bytes(held))
     return store[:at] + sealed + store[at + len(held) :]
 
 
-def _padded(tag: int, parts: list[Any], length: int) -> bytes:
-    """COSE_Sign1 (RFC 9052, 4.2) of exactly that many bytes."""
+def _padded(tag: int, parts: list[Any], length: int) -> bytes | None:
+    """COSE_Sign1 (RFC 9052, 4.2) of exactly that many bytes; None if it is longer already."""
     import cbor2
 
     def encoded(pads: dict[str, bytes]) -> bytes:
@@ -59,8 +63,7 @@ def _padded(tag: int, parts: list[Any], length: int) -> bytes:
         for size in range(max(0, spare - 4), spare + 1):
             if len(sealed := encoded(pads | {"pad": bytes(size)})) == length:
                 return sealed
-    room = max(0, length - len(encoded({})))
-    raise SigningError(f"the signature has no room for the OCSP response: {room} bytes; use a shorter response")
+    return None
 
 
 def replace_in_file(path: Path, format: Format, old: bytes, new: bytes) -> None:
@@ -79,7 +82,8 @@ def replace_in_file(path: Path, format: Format, old: bytes, new: bytes) -> None:
             data[place : place + length] = new[at : at + length]
             at += length
         if format.reader == "PNG":  # a check sum follows (PNG specification, 5.3)
-            data[place + length : place + length + 4] = zlib.crc32(b"caBX" + new).to_bytes(4, "big")
+            end = sum(places[-1])
+            data[end : end + 4] = zlib.crc32(b"caBX" + new).to_bytes(4, "big")
         data.flush()
         os.fsync(file.fileno())
 

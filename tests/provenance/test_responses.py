@@ -1,8 +1,9 @@
-"""OCSP responses in a signature, as a verifier finds them: what counts, and what a forger or the library makes of them."""
+"""OCSP responses in a signature, as a verifier finds them: what counts, whoever made them and whatever they say."""
 
 import datetime
 from pathlib import Path
 
+import c2pa
 import cbor2
 import pytest
 from cryptography import x509
@@ -11,7 +12,7 @@ from cryptography.x509 import ReasonFlags
 from PIL import Image
 
 import provenance
-from provenance import credentials, formats, jumbf, keys, stapling, stores
+from provenance import credentials, formats, jumbf, keys, manifest, stapling, stores
 from tests.provenance.ocsp import OCSP_SIGNING, Responder, days, forged
 from tests.provenance.tsa import StampAuthority, serving
 
@@ -71,6 +72,14 @@ def newsroom(authority, small: Path, tmp_path: Path) -> Newsroom:
 
 def about_ocsp(report: provenance.Report) -> list[str]:
     return [finding for finding in report.findings if "OCSP" in finding or "revoked" in finding]
+
+
+def stated(path: Path, policy: keys.Trust) -> set[str]:
+    """C2PA's own codes, without ours."""
+    with path.open("rb") as file, manifest.context(policy) as ctx:
+        with c2pa.Reader("video/mp4", file, context=ctx) as reader:
+            found = reader.get_validation_results()["activeManifest"]
+    return {entry["code"].removeprefix("signingCredential.") for kind in found.values() for entry in kind}
 
 
 @pytest.mark.parametrize("whose", ["responder", "issuer", "issuer, alone"])
@@ -141,6 +150,9 @@ def test_what_the_library_takes_for_a_revocation_is_looked_at_again(newsroom, au
     with serving(StampAuthority(authorities("Clock root"))) as clocks:
         newsroom.sign(timestamp=clocks.url)
     newsroom.staple(newsroom.registrar.response(newsroom.certificate, start=-9, end=-2))  # outlived by the time stamp
+    assert "ocsp.revoked" in stated(
+        newsroom.signed, keys.trust_policy(newsroom.authority.root_pem, tsa=clocks.root_pem)
+    )
     report = newsroom.report(tsa=clocks.root_pem)
     assert report.status == "authentic" and "and nothing of the time after" in about_ocsp(report)[0]
     data = newsroom.signed.read_bytes()
@@ -148,6 +160,20 @@ def test_what_the_library_takes_for_a_revocation_is_looked_at_again(newsroom, au
     newsroom.signed.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     report = newsroom.report(tsa=clocks.root_pem)  # and what it found besides still counts
     assert report.status == "altered" and not any("revoked" in finding for finding in report.findings)
+
+
+def test_what_the_library_reads_otherwise(newsroom) -> None:
+    newsroom.sign()
+    trusted = keys.trust_policy(newsroom.authority.root_pem)
+    issuer, signer = (newsroom.authority.key, newsroom.authority.own), (newsroom.key, newsroom.certificate)
+    for by, start, status, code in (
+        (None, -1, "revoked", "ocsp.revoked"),
+        (issuer, -1, "revoked", None),  # passed over
+        (signer, -1, "revoked", "ocsp.revoked"),  # who may not say so
+        (None, 2, "good", "ocsp.revoked"),  # not valid yet
+    ):
+        newsroom.staple(newsroom.registrar.response(newsroom.certificate, status=status, start=start, by=by))
+        assert {code for code in stated(newsroom.signed, trusted) if "ocsp" in code} == ({code} if code else set())
 
 
 def test_a_response_from_the_future_is_not_used(newsroom) -> None:

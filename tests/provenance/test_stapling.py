@@ -30,12 +30,13 @@ def test_a_response_takes_the_place_of_padding(signed: Path) -> None:
     before = signature(store)
     room = len(before[1]["pad"])
     # Lengths of padding around those at which its own length is written in more bytes: some need a second padding.
-    for left in (*range(12, 60), *range(250, 300), 5000, room - 20):
+    for left in (*range(24, 80), *range(270, 320), 5000, room - 1):
         changed = stapling.stapled(store, bytes(room - left))
         after = signature(changed)
-        assert len(changed) == len(store) and after[1].pop("rVals") == {"ocspVals": [bytes(room - left)]}
-        assert (after[0], *after[2:]) == (before[0], *before[2:]) and set(after[1]) <= {"pad", "pad2"}
-        assert not any(any(value) for value in after[1].values())
+        assert len(changed) == len(store) and (after[0], *after[2:]) == (before[0], *before[2:])
+        assert list(after[1]["rVals"]["ocspVals"]) == [bytes(room - left)]
+        pads = {name: value for name, value in after[1].items() if name != "rVals"}
+        assert pads.keys() <= {"pad", "pad2"} and not any(map(any, pads.values()))
 
 
 def test_a_second_response_takes_the_place_of_the_first(signed: Path) -> None:
