@@ -50,7 +50,7 @@ def obtain(wanted: str | os.PathLike, signer: Signer, trust: Trust, patience: fl
         wanted: a file with a response, DER; or ``FETCH``.
         signer: about whose certificate it is to be.
         trust: where the issuer is looked for, if the chain does not hold it.
-        patience: seconds that a responder may take in all.
+        patience: seconds that a responder may take.
 
     Raises:
         InputError: the file cannot be read.
@@ -135,7 +135,7 @@ class _Trouble(Exception):
 
 
 def _ask(url: str, question: bytes, patience: float) -> bytes:
-    """Its answer, within so many seconds in all (RFC 6960, appendix A.1)."""
+    """Its answer (RFC 6960, appendix A.1); one that trickles in is given up too."""
     deadline = time.monotonic() + patience
     request = urllib.request.Request(url, question, {"Content-Type": _QUERY, "Accept": _REPLY})
     answer = bytearray()

@@ -133,7 +133,8 @@ def sign(
         parent, again = None, True
     if timestamp is not None:
         timestamping.check(timestamp, timestamp_policy)
-    responder.check(ocsp_policy)
+    if ocsp is not None:
+        responder.check(ocsp_policy)
     account = history.checked(parent, inputs, components, edits, training, training_terms)
     format = _check_source(src, again)
     beside = sidecar or remote is not None or not format.embeds

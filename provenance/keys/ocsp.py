@@ -8,6 +8,7 @@ is missing, for a day from ``producedAt`` (C2PA specification, 15.9, "Validate t
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from provenance.keys import chains, profile
@@ -80,7 +81,7 @@ def question(certificate: "x509.Certificate", issuer: "x509.Certificate", nonce:
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.x509 import ocsp
 
-    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1())  # noqa: S303
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1())
     request = builder.add_extension(x509.OCSPNonce(nonce), critical=False).build()
     return request.public_bytes(serialization.Encoding.DER)
 
@@ -104,25 +105,39 @@ def read(
     Raises:
         Unusable: it is no response, a refusal, about another certificate, or nobody's whose word counts.
     """
-    from cryptography.x509 import ocsp
-
     if len(der) > LARGEST:
         raise Unusable(f"it is longer than {LARGEST} bytes")
     try:
-        response = ocsp.load_der_ocsp_response(der)
-        status = response.response_status
-        entries = list(response.responses) if status is ocsp.OCSPResponseStatus.SUCCESSFUL else []
-    except Exception:  # parsers raise what they like, and a stranger may have written it
+        return _read(der, certificate, issuers, revoked or Revocations(), source)
+    except Unusable:
+        raise
+    except Exception:  # parsers raise what they like, some only when a part is looked at, and a stranger wrote it
         raise Unusable("it is not an OCSP response") from None
+
+
+def _read(
+    der: bytes,
+    certificate: "x509.Certificate",
+    issuers: Iterable["x509.Certificate"],
+    revoked: Revocations,
+    source: str,
+) -> Answer:
+    from cryptography.x509 import ocsp
+
+    response = ocsp.load_der_ocsp_response(der)
+    status = response.response_status
     if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise Unusable(f"it is a refusal ({status.name.lower().replace('_', ' ')})")
+    entries = [e for e in islice(response.responses, _MOST) if e.serial_number == certificate.serial_number]
+    if not entries:  # what is cheap to find out comes first
+        raise OfAnother("it is about another certificate")
     above = [issuer for issuer in issuers if chains.issued_by(certificate, issuer)]
     if not above:
         raise Unusable("it cannot be checked: the issuer of the certificate is not known")
     entries = [entry for entry in entries if any(_about(entry, certificate, issuer) for issuer in above)]
     if not entries:
         raise OfAnother("it is about another certificate")
-    if not any(_signed(response, issuer, revoked or Revocations()) for issuer in above):
+    if not any(_signed(response, issuer, revoked) for issuer in above):
         raise Unusable("it is not signed by the certificate's issuer, nor by a responder of that issuer")
     produced = response.produced_at_utc
     # Two entries of one certificate contradict each other: the worse one counts, then the newer one.
@@ -131,11 +146,9 @@ def read(
 
 
 def _about(entry: "ocsp.OCSPSingleResponse", certificate: "x509.Certificate", issuer: "x509.Certificate") -> bool:
-    """Whether an entry's CertID names the certificate: its number, its issuer's name and key (RFC 6960, 4.1.1)."""
+    """Whether an entry of its number names the certificate, by its issuer's name and key (RFC 6960, 4.1.1)."""
     from cryptography.x509 import ocsp
 
-    if entry.serial_number != certificate.serial_number:
-        return False
     try:
         expected = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, entry.hash_algorithm).build()
     except Exception:  # a hash that is not known here

@@ -76,9 +76,12 @@ def about_ocsp(report: provenance.Report) -> list[str]:
 
 def stated(path: Path, policy: keys.Trust) -> set[str]:
     """C2PA's own codes, without ours."""
-    with path.open("rb") as file, manifest.context(policy) as ctx:
-        with c2pa.Reader("video/mp4", file, context=ctx) as reader:
-            found = reader.get_validation_results()["activeManifest"]
+    with (
+        path.open("rb") as file,
+        manifest.context(policy) as ctx,
+        c2pa.Reader("video/mp4", file, context=ctx) as reader,
+    ):
+        found = reader.get_validation_results()["activeManifest"]
     return {entry["code"].removeprefix("signingCredential.") for kind in found.values() for entry in kind}
 
 
