@@ -68,9 +68,11 @@ def read(path: Path, format: Format, trust: Trust, manifest: Path | None = None)
     beside = beside if beside != path and _is_file(beside) else None
     found = _read(path, format, trust) if format.embeds else Credentials()
     if found.state is None and beside is not None:
-        found, notes = _read(path, format, trust, store=load(beside), name=beside.name), found.notes
+        elsewhere = found.notes
+        found = _read(path, format, trust, store=load(beside), name=beside.name)
         doubt = ", which may belong to another file of that name" if found.state == "Invalid" else ""
-        return replace(found, notes=(*notes, f"the credentials are those in {beside.name}, beside the file{doubt}"))
+        note = f"the credentials are those in {beside.name}, beside the file{doubt}"
+        return replace(found, notes=(*elsewhere, *found.notes, note))
     if beside is not None:
         note = f"{beside.name}, beside the file, was not used, for the file carries credentials itself"
         return replace(found, notes=(*found.notes, note))
