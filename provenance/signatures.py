@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MOST = 20
 _MOST_RESPONSES = 4
 _OCSP_REVOKED = "signingCredential.ocsp.revoked"
-# Of responses that are not in the signature itself, but in a statement of a later manifest.
+# Of responses that are not in the signature itself, but in a statement of a manifest: C2PA's library reads them.
 _OCSP = {
     "signingCredential.ocsp.notRevoked": "an OCSP response in the file says that the signer's certificate is good",
     "signingCredential.ocsp.unknown": "an OCSP response in the file does not know the signer's certificate",
