@@ -68,9 +68,11 @@ def read(path: Path, format: Format, trust: Trust, manifest: Path | None = None)
     beside = beside if beside != path and _is_file(beside) else None
     found = _read(path, format, trust) if format.embeds else Credentials()
     if found.state is None and beside is not None:
-        found, notes = _read(path, format, trust, store=load(beside), name=beside.name), found.notes
+        elsewhere = found.notes
+        found = _read(path, format, trust, store=load(beside), name=beside.name)
         doubt = ", which may belong to another file of that name" if found.state == "Invalid" else ""
-        return replace(found, notes=(*notes, f"the credentials are those in {beside.name}, beside the file{doubt}"))
+        note = f"the credentials are those in {beside.name}, beside the file{doubt}"
+        return replace(found, notes=(*elsewhere, *found.notes, note))
     if beside is not None:
         note = f"{beside.name}, beside the file, was not used, for the file carries credentials itself"
         return replace(found, notes=(*found.notes, note))
@@ -123,12 +125,13 @@ def _read(path: Path, format: Format, trust: Trust, store: bytes | None = None, 
                     return _invalid("a C2PA box is there, but holds no manifest")
                 return Credentials()
             with reader:
-                results = reader.get_validation_results() or {}
+                stated = reader.get_validation_results() or {}
                 parsed = json.loads(reader.json())
+                results = signatures.reviewed(reader, parsed, stated)
                 said = describe(parsed, reader, results)
                 said["signer"]["development"] = said["signer"]["organisation"] == keys.DEVELOPMENT
                 state = reader.get_validation_state() or "Invalid"
-                if state != "Invalid":
+                if state != "Invalid" or (results != stated and _holds(results)):
                     state = "Trusted" if _vouched_for(results) else "Valid"
                 judged = signatures.judge(reader, parsed, results, state, trust)
                 for source in said["ingredients"]:
@@ -223,6 +226,12 @@ def _vouched_for(results: dict[str, Any]) -> bool:
     active = results.get("activeManifest") or {}
     said = [str(success.get("code")) for success in active.get("success") or []]
     return "signingCredential.trusted" in said and not active.get("failure")
+
+
+def _holds(results: dict[str, Any]) -> bool:
+    """Whether nothing fails, and the content was found to be the signed one."""
+    successes = (results.get("activeManifest") or {}).get("success") or []
+    return not _failures(results)[0] and any(str(found.get("code")).endswith("Hash.match") for found in successes)
 
 
 def _failures(results: dict[str, Any]) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -6,19 +6,22 @@ signer's, and knows no revocation list. What it found valid is therefore judged 
 - the chain has to lead to a root *of signers*, through authorities only, all valid when the file was signed;
 - the time is that of a time stamp whose chain leads to a root *of time stamp authorities*, else now;
 - a certificate on the allowed list is believed by itself;
-- nothing in the chain may have been revoked by then, see ``provenance.keys.revocation``.
+- nothing in the chain may have been revoked by then, see ``provenance.keys.revocation``;
+- OCSP responses in the signature are read here alone, see ``provenance.responses``.
 
-A judgement can only take away from C2PA's verdict, but for the allowed list, which C2PA's library reads and ignores.
+A judgement can only take away from C2PA's verdict, but for the allowed list, which C2PA's library reads and ignores,
+and for what the library makes of OCSP responses.
 """
 
 import datetime
 import io
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from provenance import jumbf, responses
 from provenance.keys import chains, profile, trust
 from provenance.keys.revocation import Revoked
 from provenance.keys.trust import Trust
@@ -27,8 +30,10 @@ if TYPE_CHECKING:
     from c2pa import Reader
     from cryptography import x509
 
-_DEEPEST = 8
 _MOST = 20
+_MOST_RESPONSES = 4
+_OCSP_REVOKED = "signingCredential.ocsp.revoked"
+# Of responses that are not in the signature itself, but in a statement of a manifest: C2PA's library reads them.
 _OCSP = {
     "signingCredential.ocsp.notRevoked": "an OCSP response in the file says that the signer's certificate is good",
     "signingCredential.ocsp.unknown": "an OCSP response in the file does not know the signer's certificate",
@@ -51,6 +56,8 @@ class Signature:
     chain: tuple["x509.Certificate", ...]
     """Of the signer, its own certificate first."""
     stamp: Stamp | None = None
+    responses: tuple[bytes, ...] = ()
+    """OCSP responses, DER."""
 
 
 @dataclass(kw_only=True)
@@ -96,10 +103,29 @@ def _judge(signature: Signature, results: Mapping[str, Any], state: str, policy:
     result = Judgement(state=state)
     active = results.get("activeManifest") or {}
     codes = {str(found.get("code")) for kind in ("success", "informational") for found in active.get(kind) or []}
-    result.notes += [sentence for code, sentence in _OCSP.items() if code in codes]
     believed = _judge_stamp(signature, codes, policy, result)
+    if signature.responses:
+        result.notes += responses.about(signature.responses, signature.chain, believed, policy)
+    else:
+        result.notes += [sentence for code, sentence in _OCSP.items() if code in codes]
     _judge_signer(signature, believed, policy, result)
     return result
+
+
+def reviewed(reader: "Reader", store: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """Validation results without what C2PA's library made of OCSP responses in the active manifest's signature, for
+    ``judge`` reads them itself; as they are if there are none, or if the signature is not valid otherwise."""
+    active, label = results.get("activeManifest") or {}, store.get("active_manifest")
+    kept = [failure for failure in active.get("failure") or [] if failure.get("code") != _OCSP_REVOKED]
+    valid = {"claimSignature.validated", "claimSignature.insideValidity"}
+    if len(kept) == len(active.get("failure") or []) or not isinstance(label, str):
+        return dict(results)
+    signature = read(reader, label)
+    if signature is None or not signature.responses:
+        return dict(results)
+    if not valid <= {success.get("code") for success in active.get("success") or []}:
+        return dict(results)
+    return {**results, "activeManifest": {**active, "failure": kept}}
 
 
 def believable(reader: "Reader", label: str, policy: Trust) -> bool:
@@ -134,7 +160,7 @@ def parse(store: bytes, label: str) -> Signature | None:
     from cryptography import x509
 
     try:
-        cose = next(_content(memoryview(store), ("c2pa", label, "c2pa.signature")), None)
+        cose = next(jumbf.content(memoryview(store), ("c2pa", label, jumbf.SIGNATURE)), None)
         if cose is None:
             return None
         sign1 = cbor2.loads(bytes(cose))
@@ -144,7 +170,7 @@ def parse(store: bytes, label: str) -> Signature | None:
         ders = [held] if isinstance(held, bytes) else list(held)[:_MOST]
         with _quiet():
             chain = tuple(x509.load_der_x509_certificate(der) for der in ders)
-        return Signature(chain=chain, stamp=_stamp(unprotected)) if chain else None
+        return Signature(chain=chain, stamp=_stamp(unprotected), responses=_responses(unprotected)) if chain else None
     except Exception:  # parsers raise what they like, and a stranger wrote it
         return None
 
@@ -157,39 +183,13 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _content(data: memoryview, path: tuple[str, ...], depth: int = 0) -> Iterator[memoryview]:
-    """Content boxes of the superbox at a path of labels."""
-    label, *rest = path
-    for kind, body in _boxes(data):
-        if kind != b"jumb" or depth > _DEEPEST:
-            continue
-        inner = list(_boxes(body))
-        if not inner or inner[0][0] != b"jumd" or _label(inner[0][1]) != label:
-            continue
-        if rest:
-            yield from _content(body, tuple(rest), depth + 1)
-        else:
-            yield from (content for kind, content in inner[1:] if kind == b"cbor")
-
-
-def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    at = 0
-    while at + 8 <= len(data):
-        size, kind, head = int.from_bytes(data[at : at + 4]), bytes(data[at + 4 : at + 8]), 8
-        if size == 1 and at + 16 <= len(data):
-            size, head = int.from_bytes(data[at + 8 : at + 16]), 16
-        size = size or len(data) - at
-        if size < head or at + size > len(data):
-            return
-        yield kind, data[at + head : at + size]
-        at += size
-
-
-def _label(description: memoryview) -> str | None:
-    """Of a description box: a UUID, toggles of which bit 1 says that a label follows, the label."""
-    if len(description) < 18 or not description[16] & 2:
-        return None
-    return bytes(description[17:]).split(b"\0", 1)[0].decode("utf-8", "replace")
+def _responses(headers: Mapping[Any, Any]) -> tuple[bytes, ...]:
+    """OCSP responses in a signature's unprotected headers (C2PA specification, "Credential Revocation Information")."""
+    held = headers.get("rVals")
+    values = held.get("ocspVals") if isinstance(held, Mapping) else None
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
+        return ()
+    return tuple(value for value in values[:_MOST_RESPONSES] if isinstance(value, bytes))
 
 
 def _stamp(headers: Mapping[Any, Any]) -> Stamp | None:
@@ -287,9 +287,10 @@ def _judge_signer(signature: Signature, at: datetime.datetime | None, policy: Tr
         )
     revoked = _revoked(signature, at, policy)
     if revoked is not None:
+        why, code = revoked
         result.state = "Invalid"
-        result.codes.add("signingCredential.revoked")
-        result.failures.append(f"{revoked} (signingCredential.revoked)")
+        result.codes.add(code)
+        result.failures.append(f"{why} ({code})")
     issuers = [*signature.chain, *policy.anchors]
     result.notes += dict.fromkeys(doubt for c in signature.chain for doubt in policy.revoked.doubts(c, issuers))
     if result.state == "Invalid":
@@ -325,15 +326,20 @@ def _find(chain: tuple["x509.Certificate", ...], policy: Trust) -> Revoked | Non
     return next((revoked for revoked in found if revoked is not None), None)
 
 
-def _revoked(signature: Signature, at: datetime.datetime | None, policy: Trust) -> str | None:
-    """What revocation counts against a signature of that proven time, if any."""
+def _revoked(signature: Signature, at: datetime.datetime | None, policy: Trust) -> tuple[str, str] | None:
+    """What revocation counts against a signature of that proven time, if any, and its code."""
     issuers = [*signature.chain, *policy.anchors]
     for i, certificate in enumerate(signature.chain):
-        revoked = policy.revoked.find(certificate, issuers)
-        if revoked is not None and revoked.covers(at):
+        listed = policy.revoked.find(certificate, issuers)
+        answers, _ = responses.answers(signature.responses, signature.chain, certificate, policy)
+        stapled = [answer.revoked for answer in answers]
+        for revoked in (listed, *stapled):
+            if revoked is None or not revoked.covers(at):
+                continue
             whose = "the signer's certificate" if i == 0 else "the certificate of an authority above the signer"
             since = f" as of {revoked.since:%Y-%m-%d %H:%M} UTC" if revoked.since else ""
             reason = f", {revoked.reason.replace('_', ' ')}" if revoked.reason else ""
             proof = ", and no time stamp proves an earlier signature" if at is None and revoked.since else ""
-            return f"{whose} was revoked{since}{reason} ({revoked.source}){proof}"
+            code = "signingCredential.revoked" if revoked is listed else _OCSP_REVOKED
+            return f"{whose} was revoked{since}{reason} ({revoked.source}){proof}", code
     return None

@@ -18,6 +18,8 @@ from provenance import (
     localise,
     outputs,
     recording,
+    responder,
+    stapling,
     stills,
     timestamping,
     unhashed,
@@ -51,6 +53,8 @@ class _Order:
     remote: str | None = None
     timestamp: str | None = None
     """Address of a time stamp authority."""
+    response: bytes | None = None
+    """OCSP response about the signer's certificate, DER."""
 
 
 class _NoTimeStamp(SigningError):
@@ -76,6 +80,8 @@ def sign(
     training_terms: str | None = None,
     timestamp: str | None = None,
     timestamp_policy: str = "require",
+    ocsp: str | os.PathLike | None = None,
+    ocsp_policy: str = "require",
     registry: str | os.PathLike | None = None,
 ) -> Report:
     """Write a signed copy of ``src`` to ``dst``.
@@ -103,6 +109,11 @@ def sign(
         timestamp: address of a time stamp authority (RFC 3161). Its stamp proves when the file was signed, so that it
             stays good after the certificate has expired. The authority learns a digest and your network address.
         timestamp_policy: when there is no stamp to be had, "require" fails, and "optional" signs without and says so.
+        ocsp: a file with an OCSP response (RFC 6960, DER) about the signer's certificate; or "fetch", to ask the
+            responder that the certificate names, which learns that it signs, and your network address. It is examined,
+            and kept in the signature: proof that the certificate was not revoked when the file was signed.
+        ocsp_policy: when there is no good response to be had, "require" fails, and "optional" signs without and says
+            so. With a certificate that was revoked nothing is signed.
         registry: where to register the signed clip, so that its credentials are found again once they are lost: a
             folder, a database URL, "off"; None is ``$SORAJAX_REGISTRY``, else the user's own. A clip that cannot be
             registered is signed all the same, and a finding says so.
@@ -114,14 +125,16 @@ def sign(
         InputError: a path or an argument that cannot be used.
         MediaError: ``src`` or a source of it cannot be read.
         KeyFileError: the signing identity cannot be used.
-        SigningError: signing failed, or what was signed did not verify, or there was no time stamp. Nothing is left
-            at ``dst``.
+        SigningError: signing failed, or what was signed did not verify, or there was no time stamp or no OCSP
+            response, or the certificate was revoked. Nothing is left at ``dst``.
     """
     src, dst = Path(src), Path(dst)
     if parent is not None and _same(Path(parent), src):
         parent, again = None, True
     if timestamp is not None:
         timestamping.check(timestamp, timestamp_policy)
+    if ocsp is not None:
+        responder.check(ocsp_policy)
     account = history.checked(parent, inputs, components, edits, training, training_terms)
     format = _check_source(src, again)
     beside = sidecar or remote is not None or not format.embeds
@@ -130,7 +143,14 @@ def sign(
     side = formats.sidecar_of(dst) if order.beside else None
     in_place = side is not None and remote is None and _same(src, dst)
     _check_destination(dst, format, side, overwrite, in_place)
-    signer, unstamped = signer or default_signer(), ()
+    signer, lacking = signer or default_signer(), ()
+    if ocsp is not None:
+        try:
+            order = replace(order, response=responder.obtain(ocsp, signer, trust_policy()))
+        except responder.NoResponse as error:
+            if ocsp_policy != "optional":
+                raise
+            lacking = (f"signed without an OCSP response: {error}",)
     looked = recording.seen(src)
     fingerprint = looked and looked.fingerprint.binding()
     try:
@@ -142,7 +162,7 @@ def sign(
             except _NoTimeStamp as error:
                 if timestamp_policy != "optional":
                     raise
-                unstamped = (f"signed without a time stamp: {error}",)
+                lacking = (*lacking, f"signed without a time stamp: {error}")
                 order = replace(order, timestamp=None)
                 store = _write_signed(src, part, facts, name, signer, order, fingerprint)
             side_part = None
@@ -161,7 +181,7 @@ def sign(
     where = (f"the credentials are in {side.name}; keep it beside the file",) if side is not None else ()
     trouble = recording.register(dst, store, report.manifest or {}, looked, registry)
     return replace(
-        report, path=str(dst), findings=(*report.findings, *unstamped, *where, *([trouble] if trouble else []))
+        report, path=str(dst), findings=(*report.findings, *lacking, *where, *([trouble] if trouble else []))
     )
 
 
@@ -257,10 +277,15 @@ def _write_signed(
                     builder.set_remote_url(order.remote)
                 with media.open("rb") as source, part.open("w+b") as target:
                     stamped = authority.address if authority is not None else None
-                    store = builder.sign(c2pa_signer(signer, failed, stamped), mime, source, target)
+                    room = len(order.response) + stapling.HEADROOM if order.response is not None else 0
+                    store = bytes(builder.sign(c2pa_signer(signer, failed, stamped, room), mime, source, target))
                     target.flush()
                     os.fsync(target.fileno())
-            return bytes(store)
+            if order.response is not None:
+                bare, store = store, stapling.stapled(store, order.response)
+                if not order.beside:
+                    stapling.replace_in_file(part, order.format, bare, store)
+            return store
         except C2paError as error:
             reason = " ".join(str(failed[0] if failed else error).split())
             if authority is not None and not failed and (authority.asked or "http" in reason.lower()):

@@ -83,7 +83,7 @@ def validate(store: bytes, trust: Trust) -> Store:
     try:
         with context(trust) as settings, Reader(MIME, io.BytesIO(store), context=settings) as reader:
             active = json.loads(reader.json())
-            results = reader.get_validation_results() or {}
+            results = signatures.reviewed(reader, active, reader.get_validation_results() or {})
             said = describe(active, reader, results)
             found = results.get("activeManifest") or {}
             codes = {str(success.get("code")) for success in found.get("success") or []}

@@ -75,6 +75,8 @@ def _sign(arguments: argparse.Namespace) -> int:
         training_terms=arguments.training_terms,
         timestamp=arguments.timestamp,
         timestamp_policy="optional" if arguments.timestamp_optional else "require",
+        ocsp=arguments.ocsp,
+        ocsp_policy="optional" if arguments.ocsp_optional else "require",
         registry=arguments.registry,
     )
     print(report.to_json() if arguments.json else report.to_text())

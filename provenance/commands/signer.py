@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_signer_options(command: argparse.ArgumentParser) -> None:
-    """Declare the options that ``signer_of`` reads, and those for a time stamp."""
+    """Declare the options that ``signer_of`` reads, and those for a time stamp and an OCSP response."""
     group = command.add_argument_group("who signs", "Without any of these, this machine's development identity does.")
     group.add_argument("--cert", metavar="PEM", help="your chain, leaf first; with --pkcs11 if it is not on the token")
     group.add_argument("--key", metavar="PEM", help="the private key of --cert")
@@ -27,6 +27,15 @@ def add_signer_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--timestamp", metavar="URL", help="ask this time stamp authority (RFC 3161) to prove the time")
     group.add_argument(
         "--timestamp-optional", action="store_true", help="sign without if it cannot be had, and say so; default: fail"
+    )
+    group = command.add_argument_group("not revoked")
+    group.add_argument(
+        "--ocsp",
+        metavar="FILE|fetch",
+        help="keep this OCSP response (DER) in the signature; fetch: ask the responder that the certificate names",
+    )
+    group.add_argument(
+        "--ocsp-optional", action="store_true", help="sign without if no good one can be had, and say so; default: fail"
     )
 
 
@@ -46,6 +55,8 @@ def signer_of(arguments: argparse.Namespace) -> "Signer | None":
         raise InputError("--cert and --key go together; give both, or neither for the development identity")
     if arguments.timestamp_optional and arguments.timestamp is None:
         raise InputError("--timestamp-optional says what to do without an answer; name whom to ask (--timestamp URL)")
+    if arguments.ocsp_optional and arguments.ocsp is None:
+        raise InputError("--ocsp-optional says what to do without a response; name one (--ocsp FILE, or --ocsp fetch)")
     if uri is not None:
         pin = _secret(arguments.pin_file, "SORAJAX_PIN", "PIN of the token")
         return pkcs11_signer(uri, pin=pin, cert=cert, alg=arguments.alg)

@@ -5,7 +5,7 @@ Signers: the *development identity* that ``default_signer`` makes on first use; 
 leaves its KMS (``callback_signer``). Trust: ``trust_policy`` puts together what a verifier believes.
 
 A file each: ``development``; ``files``, ``token``, ``signers``; ``profile``, what C2PA asks of a certificate;
-``requests`` for a new one; ``trust`` and ``revocation``; ``chains``, what all of them need.
+``requests`` for a new one; ``trust``, ``revocation`` and ``ocsp``; ``chains``, what all of them need.
 """
 
 from provenance.keys.chains import certificates, fingerprint

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from provenance.errors import KeyFileError
 from provenance.keys import chains, profile
 
 
@@ -16,6 +18,18 @@ class Signer:
     """Leaf first; the root itself may be left out."""
     key_pem: str | None = field(default=None, repr=False)
     callback: Callable[[bytes], bytes] | None = field(default=None, repr=False)
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature of data, hashed here, by key or callback; ECDSA ones from a key are DER.
+
+        Raises:
+            KeyFileError: there is neither.
+        """
+        if self.key_pem is not None:
+            return _sign(self.key_pem, self.alg, data)
+        if self.callback is None:
+            raise KeyFileError("the signer has neither a key nor a callback; give one of them")
+        return self.callback(data)
 
 
 def callback_signer(fn: Callable[[bytes], bytes], alg: str, chain_pem: str) -> Signer:
@@ -34,3 +48,16 @@ def callback_signer(fn: Callable[[bytes], bytes], alg: str, chain_pem: str) -> S
     profile.check(leaf, "the given chain")
     alg = profile.fitting(alg, leaf.public_key())
     return Signer(alg=alg, chain_pem=chains.chain_pem(chains.ordered(leaf, others)), callback=fn)
+
+
+def _sign(key_pem: str, alg: str, data: bytes) -> bytes:
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, padding
+
+    key: Any = serialization.load_pem_private_key(key_pem.encode(), password=None)
+    if alg == "ed25519":
+        return key.sign(data)
+    digest = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}[alg[2:]]
+    if alg.startswith("es"):
+        return key.sign(data, ec.ECDSA(digest))
+    return key.sign(data, padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size), digest)

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 import provenance
 
@@ -160,8 +160,10 @@ class Authority:
         organisation: str | None = "Newsroom",
         ca: bool = False,
         critical_eku: bool = False,
+        responder: str | None = None,
     ):
-        """(certificate path, key path) of a signer valid from ``start`` to ``end`` days from now."""
+        """(certificate path, key path) of a signer valid from ``start`` to ``end`` days from now; ``responder`` is the
+        address at which to ask whether it was revoked."""
         parts = [(NameOID.ORGANIZATION_NAME, organisation), (NameOID.COMMON_NAME, name)]
         subject = x509.Name([x509.NameAttribute(kind, value) for kind, value in parts if value])
         usage = dict.fromkeys(
@@ -178,6 +180,11 @@ class Authority:
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False),
         ):
             builder = builder.add_extension(extension, critical=critical)
+        if responder is not None:
+            place = x509.AccessDescription(
+                AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder)
+            )
+            builder = builder.add_extension(x509.AuthorityInformationAccess([place]), critical=False)
         stem = f"{len(list(self.folder.iterdir()))}"
         certificate, private = self.folder / f"{stem}.crt", self.folder / f"{stem}.key"
         chain = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
 import provenance
-from provenance import formats, outputs, signing, watermark
+from provenance import formats, keys, outputs, signing, watermark
 from provenance.errors import InputError, MediaError
 from provenance.report import Report
 from tests.provenance import films
+from tests.provenance.ocsp import Responder
 
 PAYLOAD = b"8 bytes!"
 CODECS = {".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", "libmp3lame")}
@@ -77,6 +79,20 @@ def test_a_sidecar_on_request_leaves_the_file_as_it_is(name: str, folder: Path, 
     side = (tmp_path / name).with_suffix(".c2pa").rename(tmp_path / "elsewhere.c2pa")
     report = provenance.verify(tmp_path / name, manifest=side)
     assert report.status == "authentic" and report.manifest["title"] == name
+
+
+@pytest.mark.parametrize("name", INSIDE + BESIDE)
+def test_every_format_keeps_an_ocsp_response(name: str, folder: Path, tmp_path: Path, authority) -> None:
+    certificate, key = authority.issue(ec.generate_private_key(ec.SECP256R1()))
+    response = tmp_path / "response.der"
+    response.write_bytes(Responder(authority).response(authority.certificate(certificate)))
+    certificate.write_bytes(certificate.read_bytes() + authority.root_pem.read_bytes())
+    provenance.sign(folder / name, tmp_path / name, signer=keys.load_signer(certificate, key), ocsp=response)
+    report = provenance.verify(tmp_path / name, authority.root_pem)
+    assert report.status == "authentic"
+    assert "an OCSP response in the file says that the signer's certificate is good" in report.findings
+    changed(tmp_path / name, folder / name)
+    assert provenance.verify(tmp_path / name, authority.root_pem).status in ("altered", "unreadable")
 
 
 def test_a_file_is_signed_where_it_stands(folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import provenance
 from provenance import keys
 from provenance.video import boxes
+from tests.provenance.ocsp import Responder
 
 encypher = pytest.importorskip("encypher_c2pa")
 
@@ -42,6 +43,16 @@ def test_files_signed_as_they_are_and_with_a_history(plain: Path, tmp_path: Path
 def test_a_users_own_certificate(plain: Path, tmp_path: Path, authority) -> None:
     signer = keys.load_signer(*authority.issue(ec.generate_private_key(ec.SECP256R1())))
     provenance.sign(plain, tmp_path / "x.mp4", signer=signer)
+    found = second(tmp_path / "x.mp4", authority.root_pem.read_text())
+    assert (found["integrity"], found["hard_binding"], found["validation_state"]) == ("valid", "match", "Trusted")
+
+
+def test_an_ocsp_response_in_the_signature(plain: Path, tmp_path: Path, authority) -> None:
+    files = authority.issue(ec.generate_private_key(ec.SECP256R1()))
+    response = tmp_path / "good.der"
+    response.write_bytes(Responder(authority).response(authority.certificate(files[0])))
+    files[0].write_bytes(files[0].read_bytes() + authority.root_pem.read_bytes())
+    provenance.sign(plain, tmp_path / "x.mp4", signer=keys.load_signer(*files), ocsp=response)
     found = second(tmp_path / "x.mp4", authority.root_pem.read_text())
     assert (found["integrity"], found["hard_binding"], found["validation_state"]) == ("valid", "match", "Trusted")
 
