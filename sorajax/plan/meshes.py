@@ -1,0 +1,77 @@
+"""Which meshes are worth trying for a task on so many devices, the likeliest first."""
+
+import math
+from collections.abc import Iterator
+
+from sorajax.errors import InputError
+from sorajax.mesh import AXES
+from sorajax.plan.request import Request
+
+
+def candidates(request: Request, devices: int) -> list[dict[str, int]]:
+    """Sizes of data, fsdp, seq and tensor whose product is ``devices`` and that divide what they split.
+
+    Ordered by what usually is fastest among those that fit: weights over few axes, little tensor parallelism, as it
+    sends activations in every layer, and sequences split only as far as the batch does not fill the devices.
+    Raises InputError if there are none.
+    """
+    found = [sizes for sizes in _factorisations(devices) if not problem(request, sizes)]
+    if not found:
+        raise InputError(
+            f"no mesh of {devices} devices divides batch {request.batch}, {request.tokens} tokens and "
+            f"{request.model.dit.num_attention_heads} heads; change the batch or the topology"
+        )
+    return sorted(found, key=lambda sizes: _order(request, sizes))
+
+
+def check(request: Request, sizes: dict[str, int], devices: int) -> dict[str, int]:
+    """A mesh that the user names, missing axes set to 1. Raises InputError if it does not divide."""
+    unknown = [axis for axis in sizes if axis not in AXES]
+    if unknown:
+        raise InputError(f"mesh axis {unknown[0]!r} is unknown; known: {', '.join(AXES)}")
+    whole = {axis: sizes.get(axis, 1) for axis in AXES}
+    product = math.prod(whole.values())
+    if product != devices:
+        named = " x ".join(f"{axis} {size}" for axis, size in whole.items() if size > 1) or "of 1"
+        raise InputError(f"mesh {named} has {product} devices, the topology {devices}; sizes must multiply to that")
+    wrong = problem(request, whole)
+    if wrong:
+        raise InputError(wrong)
+    return whole
+
+
+def problem(request: Request, sizes: dict[str, int]) -> str:
+    """Why a mesh does not suit a request, in one line; empty if it does."""
+    data, seq, tensor = (sizes[axis] for axis in ("data", "seq", "tensor"))
+    # Guidance runs each clip twice, and the two may lie on different devices.
+    rows = request.batch * (2 if request.task == "sample" else 1)
+    heads = request.model.text.num_heads if request.task == "text" else request.model.dit.num_attention_heads
+    if request.task in ("text", "decode") and seq > 1:
+        return f"mesh axis seq is {seq}, but the {request.task} stage has no sequence to split; use seq=1"
+    if request.task == "decode" and tensor > 1:
+        return f"mesh axis tensor is {tensor}, but the decoder has no heads to split; use tensor=1"
+    if rows % data:
+        return f"mesh axis data is {data}, which does not divide a batch of {rows}; use a divisor of {rows}"
+    if heads % tensor:
+        return f"mesh axis tensor is {tensor}, which does not divide {heads} heads; use a divisor of {heads}"
+    if request.tokens % seq:
+        return f"mesh axis seq is {seq}, which does not divide {request.tokens} tokens; use a divisor"
+    return ""
+
+
+def _factorisations(devices: int) -> Iterator[dict[str, int]]:
+    divisors = [n for n in range(1, devices + 1) if devices % n == 0]
+    for data in divisors:
+        for fsdp in (n for n in divisors if (devices // data) % n == 0):
+            rest = devices // data // fsdp
+            for seq in (n for n in divisors if rest % n == 0):
+                yield {"data": data, "fsdp": fsdp, "seq": seq, "tensor": rest // seq}
+
+
+def _order(request: Request, sizes: dict[str, int]) -> tuple[float, ...]:
+    data, fsdp, seq, tensor = (sizes[axis] for axis in AXES)
+    rows = request.batch * (2 if request.task == "sample" else 1)
+    idle = max(1, data * fsdp // math.gcd(rows, data * fsdp))  # devices that repeat each other's work
+    if request.task == "train":  # states of the optimiser are large: data alone repeats them everywhere
+        return idle, tensor, data, seq, fsdp
+    return idle, tensor > 8, fsdp, tensor, seq

@@ -1,0 +1,68 @@
+"""What is to be planned, checked before anything is compiled. No JAX here."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sorajax.config import ModelConfig, from_dict
+from sorajax.errors import InputError
+
+TASKS = ("train", "sample", "text", "decode")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be planned: a task of a model at one size. ``batch`` counts clips, of all devices together."""
+
+    task: str
+    model: ModelConfig
+    width: int
+    height: int
+    frames: int
+    batch: int = 1
+    dtype: str = "bfloat16"
+
+    def __post_init__(self) -> None:
+        """Raises InputError for an unknown task and for sizes that the model cannot make."""
+        if self.task not in TASKS:
+            raise InputError(f"task {self.task!r} is unknown; known: {', '.join(TASKS)}")
+        if self.batch < 1:
+            raise InputError(f"batch is {self.batch}; at least 1 clip is needed")
+        vae, patch = self.model.vae, self.model.dit.patch_size
+        cells = vae.spatial_factor * patch[1], vae.spatial_factor * patch[2]
+        if self.height < 1 or self.width < 1 or self.height % cells[0] or self.width % cells[1]:
+            near = [max(1, round(n / c)) * c for n, c in zip((self.width, self.height), cells[::-1], strict=True)]
+            raise InputError(
+                f"size {self.width}x{self.height} is not a multiple of {cells[1]}x{cells[0]} pixels; "
+                f"nearest: {near[0]}x{near[1]}"
+            )
+        if self.frames < 1 or (self.frames - 1) % vae.temporal_factor or self.grid[0] % patch[0]:
+            raise InputError(
+                f"frames is {self.frames}; {self.model.name} makes 1 + {vae.temporal_factor}k frames, "
+                f"for example {1 + 20 * vae.temporal_factor}"
+            )
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int, int]:
+        """[b, t, h, w, c] of the latents."""
+        vae = self.model.vae
+        t = 1 + (self.frames - 1) // vae.temporal_factor
+        return self.batch, t, self.height // vae.spatial_factor, self.width // vae.spatial_factor, vae.z_dim
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Video tokens along time, height and width."""
+        t, h, w = (n // p for n, p in zip(self.latent_shape[1:4], self.model.dit.patch_size, strict=True))
+        return t, h, w
+
+    @property
+    def tokens(self) -> int:
+        """Video tokens of one clip."""
+        t, h, w = self.grid
+        return t * h * w
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Request":
+        return from_dict(cls, values, "request")
