@@ -11,20 +11,10 @@ from sorajax.plan.hlo import Array, Computation, Instruction, Module
 from sorajax.plan.network import KINDS
 
 FREE = frozenset(
-    [
-        "parameter",
-        "constant",
-        "tuple",
-        "get-tuple-element",
-        "bitcast",
-        "after-all",
-        "partition-id",
-        "replica-id",
-        "opt-barrier",
-        "add-dependency",
-        "iota",
-        "domain",
-    ]
+    (
+        *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "partition-id", "replica-id"),
+        *("after-all", "opt-barrier", "add-dependency", "domain"),
+    )
 )
 """Opcodes that take no time."""
 START, DONE = "AsyncCollectiveStart", "AsyncCollectiveDone"

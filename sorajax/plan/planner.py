@@ -126,6 +126,9 @@ def plan(
     published), timeout the seconds each compile may take. Raises InputError for a topology, mesh or size that does
     not exist or does not divide, without libtpu, and if the compiler refuses every mesh.
     """
+    for name, value in (("tries", tries), ("steps", steps), ("timeout", timeout), ("watts", watts)):
+        if value is not None and value <= 0:
+            raise InputError(f"{name} is {value}; give a number above 0")
     slice_ = chips.parse(topology)
     chosen = (
         [meshes.check(request, mesh, slice_.devices)] if mesh else meshes.candidates(request, slice_.devices)[:tries]

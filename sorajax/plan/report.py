@@ -1,4 +1,6 @@
-"""A plan as text for people."""
+"""A plan as text for people, and as JSON for programs."""
+
+import json
 
 from sorajax.plan.chips import GIB
 from sorajax.plan.planner import Attempt, Plan, mesh_name
@@ -35,10 +37,13 @@ def text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def to_json(plan: Plan) -> str:
+    """``Plan.to_dict`` with indentation."""
+    return json.dumps(plan.to_dict(), indent=2)
+
+
 def _table(plan: Plan) -> list[str]:
-    rows: list[tuple[str, ...]] = [
-        ("mesh", "arguments", "temporaries", "peak", "fits", "step", "MFU", "exposed collectives")
-    ]
+    rows: list[tuple[str, ...]] = [("mesh", "arguments", "temporaries", "peak", "fits", "step", "MFU", "collectives")]
     for a in plan.attempts:
         if a.error:
             rows.append((mesh_name(a.mesh), "-", "-", "-", "error", "-", "-", a.error[:80]))

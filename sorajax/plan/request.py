@@ -1,10 +1,13 @@
-"""What is to be planned, checked before anything is compiled. No JAX here."""
+"""What is to be planned, checked before anything is compiled."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from sorajax.config import ModelConfig, from_dict
 from sorajax.errors import InputError
+from sorajax.train import config as configs
+from sorajax.weights import folder as folders
 
 TASKS = ("train", "sample", "text", "decode")
 
@@ -66,3 +69,21 @@ class Request:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Request":
         return from_dict(cls, values, "request")
+
+
+def find_model(name: str | Path) -> ModelConfig:
+    """The model of a config file, a preset, or a model folder. Raises InputError or ConfigError if there is none."""
+    if Path(name).is_dir():
+        return folders.load_config(Path(name))
+    return configs.load_model(name)
+
+
+def parse_mesh(text: str) -> dict[str, int]:
+    """Axis sizes from "fsdp=4,seq=2". Raises InputError for anything else."""
+    sizes: dict[str, int] = {}
+    for part in text.split(","):
+        axis, equals, size = part.strip().partition("=")
+        if not (axis and equals and size.isdecimal() and int(size)) or axis in sizes:
+            raise InputError(f"mesh {text!r} is not AXIS=SIZE,..., for example fsdp=4,seq=2")
+        sizes[axis] = int(size)
+    return sizes

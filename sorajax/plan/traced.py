@@ -19,6 +19,8 @@ class Kernel:
     grid: tuple[int, ...]
     operands: tuple[str, ...]
     """Type of each operand, as in "bfloat16[2,4096,128]"."""
+    blocks: tuple[str, ...]
+    """Type and shape of the piece of each blocked operand and result that one step sees."""
     flops: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -27,7 +29,7 @@ class Kernel:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Kernel":
         """As ``to_dict`` gave it, or as JSON made it."""
-        return cls(**{**values, "grid": tuple(values["grid"]), "operands": tuple(values["operands"])})
+        return cls(**{**values, "grid": tuple(values["grid"]), **{k: tuple(values[k]) for k in ("operands", "blocks")}})
 
 
 def equations(jaxpr: Any, times: int = 1, devices: int = 1) -> Iterator[tuple[Any, int, int]]:
@@ -123,8 +125,14 @@ def describe(equation: Any) -> Kernel:
         options=" ".join(f"{k}={v}" for k, v in sorted(metadata.items())),
         grid=tuple(int(n) for n in params["grid_mapping"].grid),
         operands=tuple(type_name(v.aval) for v in equation.invars),
+        blocks=tuple(_block(mapping) for mapping in params["grid_mapping"].block_mappings),
         flops=_flops(equation),
     )
+
+
+def _block(mapping: Any) -> str:
+    sizes = [str(getattr(size, "block_size", 1)) for size in mapping.block_shape]  # a squeezed axis has no size
+    return f"{mapping.array_aval.dtype}[{','.join(sizes)}]"
 
 
 def type_name(aval: Any) -> str:
