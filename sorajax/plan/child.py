@@ -28,7 +28,8 @@ from sorajax.plan import kernels, traced
 from sorajax.plan.program import build
 from sorajax.plan.request import Request
 
-TOO_LARGE = re.compile(r"\(([\d.]+)G\) exceeds available HBM|Used ([\d.]+)G of [\d.]+G hbm")
+TOO_LARGE = re.compile(r"(?:\(|Used )([\d.]+)([KMGT])(?:\) exceeds available HBM| of [\d.]+[KMGT] hbm)")
+"""What the compiler says of a program that does not fit."""
 
 
 def main() -> None:
@@ -65,10 +66,10 @@ def _compile(job: dict[str, Any]) -> dict[str, Any]:
         try:
             compiled = lowered.compile()
         except jax.errors.JaxRuntimeError as error:
-            found = TOO_LARGE.search(str(error))
-            if found is None:
+            needs = needed_bytes(str(error))
+            if needs is None:
                 raise
-            values["needs_bytes"] = int(float(found[1] or found[2]) * 2**30)
+            values["needs_bytes"] = needs
         else:
             memory = compiled.memory_analysis()
             values["memory"] = {
@@ -81,6 +82,12 @@ def _compile(job: dict[str, Any]) -> dict[str, Any]:
         values["compile_seconds"] = time.monotonic() - began
         _write(record, json.dumps(values).encode())
         return {"digest": digest, "cached": False}
+
+
+def needed_bytes(message: str) -> int | None:
+    """What a program wants of HBM, from the compiler's refusal; None if that was for another reason."""
+    found = TOO_LARGE.search(message)
+    return None if found is None else int(float(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1))
 
 
 def _measure(job: dict[str, Any]) -> dict[str, Any]:
