@@ -82,10 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--frames", type=int, help="number of frames (default: the model's)")
     command.add_argument("--batch", type=int, default=1, help="clips at once, of all devices together (default: 1)")
     command.add_argument("--mesh", metavar="AXIS=N,...", help="try this mesh alone, as in fsdp=4,seq=2")
+    command.add_argument("--weights", default="float32", help="as weights lie in memory: float32 or bfloat16")
     command.add_argument("--tries", type=int, default=3, help="meshes to try (default: 3)")
     command.add_argument("--steps", type=int, help="steps of the whole job, for its time and energy")
     command.add_argument("--watts", type=float, help="power of a device, where none is published")
     command.add_argument("--timeout", type=float, default=60, metavar="MINUTES", help="for each compile (default: 60)")
+    command.add_argument(
+        "--compare", nargs="+", default=[], metavar="TPU", help="other slices, each in a line of a table"
+    )
+    command.add_argument("--prices", metavar="TPU=X,...", help="price of a chip's hour, as in v5e=1.2,v6e=2.7")
+    command.add_argument("--chart", metavar="FILE", help="draw time and cost against chips (.png, .svg or .pdf)")
     command.add_argument("--json", action="store_true", help="print the plan as JSON")
     command.set_defaults(run=_plan)
     return parser
@@ -170,9 +176,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from sorajax.plan import report
-    from sorajax.plan.planner import plan
-    from sorajax.plan.request import Request, find_model, parse_mesh
+    from sorajax.errors import InputError
+    from sorajax.plan import chart, chips, report
+    from sorajax.plan.planner import Plan, plan
+    from sorajax.plan.request import Request, find_model, parse_mesh, parse_prices
 
     model = find_model(arguments.model)
     defaults = model.sample
@@ -184,18 +191,37 @@ def _plan(arguments: argparse.Namespace) -> int:
         height=height,
         frames=defaults.frames if arguments.frames is None else arguments.frames,
         batch=arguments.batch,
+        weights=arguments.weights,
     )
-    found = plan(
-        request,
-        arguments.topology,
-        mesh=None if arguments.mesh is None else parse_mesh(arguments.mesh),
-        tries=arguments.tries,
-        steps=arguments.steps,
-        watts=arguments.watts,
-        timeout=60 * arguments.timeout,
-        progress=lambda line: print(line, file=sys.stderr),
-    )
-    print(report.to_json(found) if arguments.json else report.text(found))
+    prices = {} if arguments.prices is None else parse_prices(arguments.prices)
+    mesh = None if arguments.mesh is None else parse_mesh(arguments.mesh)
+    topologies = dict.fromkeys([arguments.topology, *arguments.compare])
+    for topology in topologies:
+        chips.parse(topology)
+    found: dict[str, Plan | InputError] = {}
+    for topology in topologies:
+        try:
+            found[topology] = plan(
+                request,
+                topology,
+                mesh=mesh,
+                tries=arguments.tries,
+                steps=arguments.steps,
+                watts=arguments.watts,
+                timeout=60 * arguments.timeout,
+                progress=lambda line: print(line, file=sys.stderr),
+            )
+        except InputError as error:
+            if not arguments.compare:
+                raise
+            found[topology] = error
+    if arguments.chart is not None:
+        chart.draw([one for one in found.values() if isinstance(one, Plan)], Path(arguments.chart), prices)
+    only = found[arguments.topology]
+    if arguments.compare or isinstance(only, InputError):
+        print(report.all_to_json(found) if arguments.json else report.compare(found, prices))
+    else:
+        print(report.to_json(only) if arguments.json else report.text(only))
     return 0
 
 

@@ -28,6 +28,8 @@ from sorajax.plan import kernels, traced
 from sorajax.plan.program import build
 from sorajax.plan.request import Request
 
+FORMAT = "2"
+"""Of what the cache keeps of a program."""
 TOO_LARGE = re.compile(r"(?:\(|Used )([\d.]+)([KMGT])(?:\) exceeds available HBM| of [\d.]+[KMGT] hbm)")
 """What the compiler says of a program that does not fit."""
 
@@ -50,7 +52,7 @@ def _compile(job: dict[str, Any]) -> dict[str, Any]:
     """Compile a program unless the cache has it: where its record lies, by its digest."""
     with _traced(job) as (program, mesh, trace):
         lowered = trace.lower()
-        parts = lowered.as_text(), job["topology"], version("libtpu"), version("jaxlib"), job["flags"]
+        parts = lowered.as_text(), job["topology"], version("libtpu"), version("jaxlib"), job["flags"], FORMAT
         digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
         folder = Path(job["cache"])
         record = folder / f"{digest}.json"
@@ -102,7 +104,7 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
     for kernel, equation in found:
         with contextlib.suppress(Exception):
             bundles = measure(equation, device, Path(job["dump"]))
-            rows[kernels.key(job["chip"], kernel)] = kernels.to_row(kernel, bundles)
+            rows[kernels.key(job["chip"], kernel)] = kernels.to_row(kernel, bundles, version("libtpu"))
     return {"rows": rows}
 
 

@@ -29,6 +29,8 @@ class Chip:
     """bf16 FLOP/s."""
     clock: float
     """Hz."""
+    mxu: int
+    """Rows and columns of a matrix unit."""
     hbm: int
     """Bytes as advertised."""
     hbm_usable: int
@@ -44,8 +46,15 @@ class Chip:
     largest: int
     """Chips in the largest slice."""
     devices_per_chip: int = 1
+    cores: int = 1
+    """TensorCores of a device."""
     watts: float | None = None
     """Of a device under load, with its share of the pod; None: not published."""
+
+    @property
+    def product_cycles(self) -> float:
+        """Cycles of all a core's matrix units for one product of 16 rows with a unit's columns."""
+        return 2 * 16 * self.mxu**2 * self.cores * self.clock / self.peak
 
 
 CHIPS = {
@@ -55,6 +64,7 @@ CHIPS = {
             name="v5e",
             peak=197e12,
             clock=1.5e9,
+            mxu=128,
             hbm=16 * GIB,
             hbm_usable=int(15.75 * GIB),
             hbm_rate=819e9,
@@ -67,6 +77,7 @@ CHIPS = {
             name="v5p",
             peak=459e12,
             clock=1.75e9,
+            mxu=128,
             hbm=95 * GIB,
             hbm_usable=int(95.73 * GIB),
             hbm_rate=2765e9,
@@ -74,11 +85,13 @@ CHIPS = {
             dimensions=3,
             wraps_at=4,
             largest=6144,
+            cores=2,
         ),
         Chip(
             name="v6e",
             peak=918e12,
             clock=1.75e9,
+            mxu=256,
             hbm=32 * GIB,
             hbm_usable=int(31.24 * GIB),
             hbm_rate=1638e9,
@@ -91,6 +104,7 @@ CHIPS = {
             name="tpu7x",
             peak=2307e12 / 2,
             clock=2.2e9,
+            mxu=256,
             hbm=96 * GIB,
             hbm_usable=int(94.74 * GIB),
             hbm_rate=7380e9 / 2,

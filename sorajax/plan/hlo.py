@@ -27,6 +27,9 @@ class Array:
     dims: tuple[int, ...]
     space: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.dims))}]"
+
     @property
     def bytes(self) -> int:
         """Without padding to tiles."""
@@ -78,6 +81,12 @@ class Instruction:
         """Id that the parts of one collective share."""
         found = re.search(r"channel_id=(\d+)", self.attributes)
         return None if found is None else found[1]
+
+    @property
+    def origin(self) -> str:
+        """The traced operation that it comes from, as in "jit(f)/while/body/dot_general"; empty if not told."""
+        found = re.search(r'op_name="([^"]*)"', self.attributes)
+        return "" if found is None else found[1]
 
     @property
     def bytes(self) -> int:

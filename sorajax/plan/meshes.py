@@ -5,23 +5,39 @@ from collections.abc import Iterator
 
 from sorajax.errors import InputError
 from sorajax.mesh import AXES
+from sorajax.plan.chips import Topology
 from sorajax.plan.request import Request
 
+WEIGHTS_SHARE = 0.9
+"""Of a device's memory that weights may take if anything is to run."""
 
-def candidates(request: Request, devices: int) -> list[dict[str, int]]:
-    """Sizes of data, fsdp, seq and tensor whose product is ``devices`` and that divide what they split.
 
-    Ordered by what usually is fastest among those that fit: weights over few axes, little tensor parallelism, as it
-    sends activations in every layer, and sequences split only as far as the batch does not fill the devices.
-    Raises InputError if there are none.
+def candidates(request: Request, slice_: Topology, resting: int) -> list[dict[str, int]]:
+    """Sizes of data, fsdp, seq and tensor that multiply to the slice's devices and divide what they split.
+
+    ``resting`` counts bytes of weights and what is kept for each of them. Those whose share of it does not fit are
+    last, the thriftiest of them first. The others are ordered by what usually is fastest: weights over few axes,
+    little tensor parallelism, as it sends activations in every layer, and sequences split only as far as the batch
+    does not fill the devices. Raises InputError if no mesh divides.
     """
+    devices, room = slice_.devices, WEIGHTS_SHARE * slice_.chip.hbm_usable
     found = [sizes for sizes in _factorisations(devices) if not problem(request, sizes)]
     if not found:
         raise InputError(
             f"no mesh of {devices} devices divides batch {request.batch}, {request.tokens} tokens and "
             f"{request.model.dit.num_attention_heads} heads; change the batch or the topology"
         )
-    return sorted(found, key=lambda sizes: _order(request, sizes))
+
+    def order(sizes: dict[str, int]) -> tuple[float, ...]:
+        own = resting / (sizes["fsdp"] * sizes["tensor"])
+        return (0.0 if own <= room else own, *_order(request, sizes))
+
+    return sorted(found, key=order)
+
+
+def thriftiest(found: list[dict[str, int]]) -> dict[str, int]:
+    """The mesh that keeps least on each device: weights split most, and then tokens."""
+    return max(found, key=lambda sizes: (sizes["fsdp"] * sizes["tensor"], sizes["seq"], sizes["fsdp"]))
 
 
 def check(request: Request, sizes: dict[str, int], devices: int) -> dict[str, int]:

@@ -7,8 +7,9 @@ from typing import Any
 from sorajax.errors import InputError
 from sorajax.plan import chips, compile, costs, kernels, meshes, predict
 from sorajax.plan.chips import Topology
-from sorajax.plan.hlo import Array
+from sorajax.plan.hlo import Array, Module
 from sorajax.plan.kernels import Bundles
+from sorajax.plan.program import resting_bytes
 from sorajax.plan.request import Request
 from sorajax.plan.traced import Kernel
 
@@ -32,6 +33,8 @@ class Attempt:
     hbm_bytes: float = 0
     collectives: tuple[dict[str, Any], ...] = ()
     kernels: tuple[dict[str, Any], ...] = ()
+    slowest: tuple[dict[str, Any], ...] = ()
+    """What XLA spends most on: instruction, its result's type, the traced operation it comes from, seconds."""
     utilisation: float | None = None
     """Useful FLOPs of all devices over what they could do at peak (MFU)."""
     assumed: tuple[str, ...] = ()
@@ -69,6 +72,11 @@ class Plan:
         return None if best is None or best.seconds is None or not self.steps else best.seconds * self.steps / HOUR
 
     @property
+    def chip_hours(self) -> float | None:
+        """What the job is billed for: all chips of the slice, as long as it takes."""
+        return None if self.hours is None else self.hours * self.slice_.chips
+
+    @property
     def kilowatt_hours(self) -> float | None:
         """Of all devices and steps, if their power is known."""
         if self.hours is None or self.watts is None:
@@ -103,6 +111,7 @@ class Plan:
             "mfu": None if best is None else best.utilisation,
             "steps": self.steps,
             "hours": self.hours,
+            "chip_hours": self.chip_hours,
             "kilowatt_hours": self.kilowatt_hours,
             "remedies": self.remedies,
             "attempts": [asdict(attempt) for attempt in self.attempts],
@@ -130,17 +139,17 @@ def plan(
         if value is not None and value <= 0:
             raise InputError(f"{name} is {value}; give a number above 0")
     slice_ = chips.parse(topology)
-    chosen = (
-        [meshes.check(request, mesh, slice_.devices)] if mesh else meshes.candidates(request, slice_.devices)[:tries]
-    )
+    resting = resting_bytes(request)
+    found = [meshes.check(request, mesh, slice_.devices)] if mesh else meshes.candidates(request, slice_, resting)
     libtpu = compile.check_libtpu()
-    attempts = []
-    for number, sizes in enumerate(chosen, 1):
-        progress(f"compiling for {slice_.name}, mesh {number} of {len(chosen)}: {mesh_name(sizes)}")
-        try:
-            attempts.append(_attempt(request, slice_, sizes, timeout))
-        except InputError as error:
-            attempts.append(Attempt(mesh=sizes, fits=False, needs=0, error=str(error)))
+    attempts: list[Attempt] = []
+    for sizes in found[:tries]:
+        progress(f"compiling for {slice_.name}: {mesh_name(sizes)}")
+        attempts.append(_try(request, slice_, sizes, timeout))
+    spare = meshes.thriftiest(found)
+    if not any(a.fits for a in attempts) and spare not in found[:tries]:
+        progress(f"compiling for {slice_.name}: {mesh_name(spare)}, the thriftiest")
+        attempts.append(_try(request, slice_, spare, timeout))
     if all(a.error for a in attempts):
         raise InputError(attempts[0].error)
     if steps is None and request.task == "sample":
@@ -160,6 +169,13 @@ def mesh_name(sizes: dict[str, int]) -> str:
     return " ".join(f"{axis}={size}" for axis, size in sizes.items() if size > 1) or "one device"
 
 
+def _try(request: Request, slice_: Topology, sizes: dict[str, int], timeout: float) -> Attempt:
+    try:
+        return _attempt(request, slice_, sizes, timeout)
+    except InputError as error:
+        return Attempt(mesh=sizes, fits=False, needs=0, error=str(error))
+
+
 def _attempt(request: Request, slice_: Topology, sizes: dict[str, int], timeout: float) -> Attempt:
     compiled = compile.compile_program(request, slice_, sizes, timeout=timeout)
     chip = slice_.chip
@@ -167,8 +183,8 @@ def _attempt(request: Request, slice_: Topology, sizes: dict[str, int], timeout:
         return Attempt(mesh=sizes, fits=False, needs=compiled.needs, compile_seconds=compiled.record["compile_seconds"])
     lengths = compile.kernel_lengths(compiled.kernels, request, slice_, sizes, timeout=timeout)
     clock = _KernelClock(slice_, compiled.kernels, lengths)
-    time = predict.time(compiled.module, predict.Device(slice_, compiled.coordinates, clock.seconds))
-    kernel_flops = sum(clock.flops[name] * count for name, count in time.calls.items())
+    time = predict.time(compiled.module, predict.Device(slice_, compiled.coordinates, clock.time))
+    kernel_flops = sum(calls.flops for calls in time.calls.values())
     could = time.seconds * chip.peak * slice_.devices
     return Attempt(
         mesh=sizes,
@@ -183,43 +199,48 @@ def _attempt(request: Request, slice_: Topology, sizes: dict[str, int], timeout:
             {"kind": kind, "asynchronous": asynchronous, **asdict(traffic)}
             for (kind, asynchronous), traffic in sorted(time.traffic.items())
         ),
-        kernels=tuple(
-            {"name": name, "calls": count, "seconds": clock.spent[name] / clock.asked[name] * count}
-            for name, count in time.calls.items()
-        ),
+        kernels=tuple({"name": name, **asdict(calls)} for name, calls in time.calls.items()),
+        slowest=_slowest(compiled.module, time.instructions),
         utilisation=compiled.useful_flops / could if could else None,
         assumed=tuple(sorted(clock.assumed)),
         compile_seconds=compiled.record["compile_seconds"],
     )
 
 
+def _slowest(module: Module, seconds: dict[str, float], count: int = 10) -> tuple[dict[str, Any], ...]:
+    instructions = {name: one for c in module.computations.values() for name, one in c.instructions.items()}
+    most = sorted(seconds, key=lambda name: -seconds[name])[:count]
+    return tuple(
+        {
+            "instruction": name,
+            "result": ", ".join(map(str, instructions[name].arrays)),
+            "origin": instructions[name].origin,
+            "seconds": seconds[name],
+        }
+        for name in most
+    )
+
+
 class _KernelClock:
-    """Seconds of a Pallas call, by its name and the dimensions of its operands."""
+    """Times of Pallas calls, found by their names and the dimensions of their operands."""
 
     def __init__(self, slice_: Topology, found: list[Kernel], lengths: dict[str, Bundles]):
         self.chip, self.found, self.lengths = slice_.chip, found, lengths
         self.assumed: set[str] = set()
-        self.flops: dict[str, float] = {}
-        self.spent: dict[str, float] = {}
-        self.asked: dict[str, int] = {}
 
-    def seconds(self, name: str, operands: list[Array]) -> float:
-        same = [k for k in self.found if k.name == name] or self.found
+    def time(self, name: str, operands: list[Array]) -> tuple[str, predict.Calls]:
         dims = [list(a.dims) for a in operands]
-        exact = [k for k in same if [_dims(t) for t in k.operands] == dims]
-        if not (exact or same):
+        same = [k for k in self.found if k.name == name and [_dims(t) for t in k.operands] == dims]
+        if not same:
             raise InputError(f"kernel {name!r} of the compiled program was not in the traced one; report this")
-        kernel = (exact or same)[0]
+        kernel = same[0]
         bundles = self.lengths.get(kernels.key(self.chip.name, kernel))
         if bundles is None:
             self.assumed.add(name)
             took = kernel.flops / self.chip.peak
         else:
-            took = bundles.cycles(kernel.grid) / self.chip.clock
-        self.flops[name] = kernel.flops
-        self.spent[name] = self.spent.get(name, 0.0) + took
-        self.asked[name] = self.asked.get(name, 0) + 1
-        return took
+            took = bundles.cycles(kernel.grid, self.chip) / self.chip.clock
+        return f"{name} {'x'.join(map(str, kernel.grid))}", predict.Calls(1, took, kernel.flops)
 
 
 def _dims(type_: str) -> list[int]:

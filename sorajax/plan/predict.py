@@ -28,8 +28,23 @@ from sorajax.plan.chips import Topology
 from sorajax.plan.hlo import Array, Computation, Instruction, Module, groups, pairs
 from sorajax.plan.network import Coordinates
 
-KernelTime = Callable[[str, list[Array]], float]
-"""Seconds and FLOPs of a Pallas call, from its name and operands; it may raise InputError for an unknown one."""
+
+@dataclass
+class Calls:
+    """Pallas calls of one kernel: how many, and their seconds and FLOPs in all."""
+
+    count: float = 0
+    seconds: float = 0
+    flops: float = 0
+
+    def add(self, other: "Calls", times: float) -> None:
+        self.count += times * other.count
+        self.seconds += times * other.seconds
+        self.flops += times * other.flops
+
+
+KernelTime = Callable[[str, list[Array]], tuple[str, Calls]]
+"""One Pallas call, from its name and operands, and what to list it as; may raise InputError for an unknown one."""
 
 
 @dataclass
@@ -53,8 +68,10 @@ class Time:
     """Of HBM, read and written."""
     traffic: dict[tuple[str, bool], Traffic] = field(default_factory=lambda: defaultdict(Traffic))
     """By kind, and whether asynchronous."""
-    calls: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Pallas calls by kernel name."""
+    calls: dict[str, Calls] = field(default_factory=lambda: defaultdict(Calls))
+    """Pallas calls by kernel."""
+    instructions: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Seconds of xla by instruction."""
 
     @property
     def seconds(self) -> float:
@@ -69,8 +86,15 @@ class Time:
             mine.count += times * traffic.count
             mine.bytes += times * traffic.bytes
             mine.seconds += times * traffic.seconds
-        for name, count in other.calls.items():
-            self.calls[name] += times * count
+        for name, calls in other.calls.items():
+            self.calls[name].add(calls, times)
+        for name, seconds in other.instructions.items():
+            self.instructions[name] += times * seconds
+
+    def core(self, instruction: str, seconds: float) -> None:
+        """The core does nothing but this."""
+        self.xla += seconds
+        self.instructions[instruction] += seconds
 
 
 @dataclass(frozen=True)
@@ -79,7 +103,7 @@ class Device:
 
     slice_: Topology
     where: Coordinates
-    kernel_seconds: KernelTime
+    kernel_time: KernelTime
 
 
 def time(module: Module, device: Device) -> Time:
@@ -124,7 +148,7 @@ class _Player:
                 elif stage == "done" and channel in ready:
                     spent.collectives += max(0.0, ready.pop(channel) - now)
                 if one.cycles is not None and stage != "start":
-                    spent.xla += one.cycles / self.chip.clock
+                    spent.core(one.name, one.cycles / self.chip.clock)
             elif one.opcode in ("copy-start", "slice-start", "dynamic-slice-start", "dynamic-update-slice-start"):
                 copies = max(copies, now) + costs.hbm_bytes(self.module, where, one) / self.chip.hbm_rate
                 ready[one.name] = copies
@@ -143,11 +167,11 @@ class _Player:
             elif one.opcode == "call":
                 spent.add(self.run(one.called["to_apply"]), 1)
             elif one.target == "tpu_custom_call":
-                name = kernel_name(one)
-                spent.kernels += self.device.kernel_seconds(name, where.operand_arrays(one))
-                spent.calls[name] += 1
+                listed, call = self.device.kernel_time(kernel_name(one), where.operand_arrays(one))
+                spent.kernels += call.seconds
+                spent.calls[listed].add(call, 1)
             else:
-                spent.xla += self._core(where, one)
+                spent.core(one.name, self._core(where, one))
         return spent
 
     def _collective_part(

@@ -52,20 +52,52 @@ def build(request: Request, mesh: Mesh) -> Program:
     return {"train": _train, "sample": _sample, "text": _text, "decode": _decode}[request.task](request, mesh)
 
 
-def _placed(make: Callable[[], Any], mesh: Mesh) -> Any:
-    """The abstract result of ``make`` with its parameters' shardings."""
+TRAINED = 5 * 4
+"""Bytes kept of a parameter that is trained: itself, its gradient, its average and two moments."""
+LARGE = ("kernel", "patch_kernel", "embedding")
+"""Names of the parameters that ``Request.weights`` speaks of."""
+
+
+def _placed(make: Callable[[], Any], mesh: Mesh, weights: str = "float32") -> Any:
+    """The abstract result of ``make`` with its parameters' shardings; its large ones are of type ``weights``."""
     tree = jax.eval_shape(make)
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), tree, shardings(tree, mesh)
-    )
+
+    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, where: Any) -> jax.ShapeDtypeStruct:
+        large = any(getattr(part, "name", "") in LARGE for part in path)
+        return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(weights) if large else leaf.dtype, sharding=where)
+
+    return jax.tree_util.tree_map_with_path(place, tree, shardings(tree, mesh))
+
+
+def resting_bytes(request: Request) -> int:
+    """Bytes that lie on all devices together between steps: weights, and when training their average and moments."""
+    tree = jax.eval_shape(_parts(request)[request.task])
+    large = jnp.dtype(request.weights).itemsize
+    count = sum(leaf.size for leaf in jax.tree.leaves(tree))
+    return count * (TRAINED if request.task == "train" else large)
 
 
 def _array(mesh: Mesh, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, shape))
 
 
-def _make_dit(request: Request) -> DiT:
-    return DiT(request.model.dit, dtype=jnp.dtype(request.dtype), rngs=nnx.Rngs(0))
+def _parts(request: Request) -> dict[str, Callable[[], Any]]:
+    """What makes the model of each task; only ever run abstractly."""
+    model, dtype = request.model, jnp.dtype(request.dtype)
+
+    def dit() -> DiT:
+        return DiT(model.dit, dtype=dtype, rngs=nnx.Rngs(0))
+
+    return {
+        "train": dit,
+        "sample": dit,
+        "text": lambda: TextEncoder(model.text, dtype=dtype, rngs=nnx.Rngs(0)),
+        "decode": lambda: VAE(model.vae, dtype=dtype, rngs=nnx.Rngs(0)),
+    }
+
+
+def _model(request: Request, mesh: Mesh) -> Any:
+    return _placed(_parts(request)[request.task], mesh, request.weights)
 
 
 def _states(request: Request, mesh: Mesh, batch: int) -> jax.ShapeDtypeStruct:
@@ -107,7 +139,7 @@ def _train(request: Request, mesh: Mesh) -> Program:
     optimizer = make_optimizer(options, objective.config.steps)
 
     def make() -> TrainState:
-        model: Any = _make_dit(request)
+        model: Any = _parts(request)[request.task]()
         ema = jax.tree.map(jnp.copy, model)
         return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(model))
 
@@ -131,7 +163,7 @@ def _velocity(dit: DiT, latents: jax.Array, timestep: jax.Array, text: jax.Array
 def _sample(request: Request, mesh: Mesh) -> Program:
     options: SampleConfig = request.model.sample
     one_step = partial(sample, steps=1, guidance=max(options.guidance, 1.5), shift=options.shift, solver=options.solver)
-    dit = _placed(lambda: _make_dit(request), mesh)
+    dit = _model(request, mesh)
     text = _states(request, mesh, request.batch)
     arguments = dit, _array(mesh, request.latent_shape), text, text
     return Program(one_step, arguments, (), (one_step, arguments, 1.0))
@@ -139,7 +171,7 @@ def _sample(request: Request, mesh: Mesh) -> Program:
 
 def _text(request: Request, mesh: Mesh) -> Program:
     config = request.model.text
-    encoder = _placed(lambda: TextEncoder(config, dtype=jnp.dtype(request.dtype), rngs=nnx.Rngs(0)), mesh)
+    encoder = _model(request, mesh)
     shape = request.batch, config.length
     arguments = encoder, _array(mesh, shape, jnp.int32), _array(mesh, shape, jnp.bool_)
     function = _encode
@@ -151,7 +183,7 @@ def _encode(encoder: TextEncoder, ids: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _decode(request: Request, mesh: Mesh) -> Program:
-    vae = _placed(lambda: VAE(request.model.vae, dtype=jnp.dtype(request.dtype), rngs=nnx.Rngs(0)), mesh)
+    vae = _model(request, mesh)
     arguments = vae, _array(mesh, request.latent_shape)
     return Program(_frames, arguments, (), (_frames, arguments, 1.0))
 

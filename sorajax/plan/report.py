@@ -1,7 +1,9 @@
 """A plan as text for people, and as JSON for programs."""
 
 import json
+from collections.abc import Mapping
 
+from sorajax.errors import InputError
 from sorajax.plan.chips import GIB
 from sorajax.plan.planner import Attempt, Plan, mesh_name
 
@@ -32,9 +34,45 @@ def text(plan: Plan) -> str:
     )
     lines += _memory(best, chip.hbm_usable)
     lines += _time(best)
+    lines += _slowest(best)
     lines += _work(best)
     lines += _job(plan)
     return "\n".join(lines)
+
+
+def compare(plans: Mapping[str, Plan | InputError], prices: Mapping[str, float]) -> str:
+    """A line for each slice, by name: the best mesh, and time and cost of the job; why not, where there is none.
+
+    ``prices`` has what an hour of a chip costs, by generation.
+    """
+    rows: list[tuple[str, ...]] = [
+        ("slice", "chips", "best mesh", "peak", "step", "MFU", "job", "chip-hours", "price", "kWh")
+    ]
+    for name, plan in plans.items():
+        if isinstance(plan, InputError):
+            rows.append((name, "-", f"error: {str(plan)[:100]}", *"-------"))
+            continue
+        best, nearest = plan.best, plan.nearest
+        if best is None or best.seconds is None:
+            needs = "-" if nearest is None else _gib(nearest.needs)
+            rows.append((name, str(plan.slice_.chips), "does not fit", needs, *"------"))
+            continue
+        price = prices.get(plan.slice_.chip.name)
+        rows.append(
+            (
+                name,
+                str(plan.slice_.chips),
+                mesh_name(best.mesh),
+                _gib(best.needs),
+                _seconds(best.seconds),
+                f"{100 * (best.utilisation or 0):.1f} %",
+                "-" if plan.hours is None else _seconds(plan.hours * 3600),
+                "-" if plan.chip_hours is None else f"{plan.chip_hours:,.3g}",
+                "-" if price is None or plan.chip_hours is None else f"{price * plan.chip_hours:,.2f}",
+                "-" if plan.kilowatt_hours is None else f"{plan.kilowatt_hours:,.3g}",
+            )
+        )
+    return "\n".join(_columns(rows))
 
 
 def to_json(plan: Plan) -> str:
@@ -42,11 +80,22 @@ def to_json(plan: Plan) -> str:
     return json.dumps(plan.to_dict(), indent=2)
 
 
+def all_to_json(plans: Mapping[str, Plan | InputError]) -> str:
+    """A list of ``Plan.to_dict``; a slice that could not be planned has its name and the error."""
+    return json.dumps(
+        [
+            {"topology": name, "error": str(plan)} if isinstance(plan, InputError) else plan.to_dict()
+            for name, plan in plans.items()
+        ],
+        indent=2,
+    )
+
+
 def _table(plan: Plan) -> list[str]:
     rows: list[tuple[str, ...]] = [("mesh", "arguments", "temporaries", "peak", "fits", "step", "MFU", "collectives")]
     for a in plan.attempts:
         if a.error:
-            rows.append((mesh_name(a.mesh), "-", "-", "-", "error", "-", "-", a.error[:80]))
+            rows.append((mesh_name(a.mesh), "-", "-", "-", "error", "-", "-", a.error[:120]))
             continue
         sizes = [_gib(a.memory[k]) if a.memory else "-" for k in ("arguments", "temporaries")]
         timed = a.seconds is not None
@@ -61,6 +110,10 @@ def _table(plan: Plan) -> list[str]:
                 _seconds(a.parts["collectives"]) if timed else "-",
             )
         )
+    return _columns(rows)
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -75,9 +128,23 @@ def _time(best: Attempt) -> list[str]:
     parts = ", ".join(f"{label} {_seconds(best.parts[name])}" for name, label in names.items())
     lines = [f"  time         {parts}"]
     for kernel in best.kernels:
-        lines.append(f"    kernel     {kernel['name']}: {kernel['calls']:.0f} calls, {_seconds(kernel['seconds'])}")
+        rate = kernel["flops"] / kernel["seconds"] / 1e12
+        lines.append(
+            f"    kernel     {kernel['name']}: {kernel['count']:.0f} calls, {_seconds(kernel['seconds'])}, "
+            f"{rate:.0f} TFLOP/s"
+        )
     if best.assumed:
         lines.append(f"    assumed    at peak rate, as their length is not known: {', '.join(best.assumed)}")
+    return lines
+
+
+def _slowest(best: Attempt, count: int = 4) -> list[str]:
+    lines = []
+    for one in best.slowest[:count]:
+        origin = "/".join(one["origin"].split("/")[-3:])
+        lines.append(
+            f"    slowest    {one['instruction']} {one['result'][:48]} of {origin}: {_seconds(one['seconds'])}"
+        )
     return lines
 
 

@@ -1,15 +1,18 @@
 """What is to be planned, checked before anything is compiled."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sorajax.config import ModelConfig, from_dict
 from sorajax.errors import InputError
+from sorajax.plan.chips import CHIPS
 from sorajax.train import config as configs
 from sorajax.weights import folder as folders
 
 TASKS = ("train", "sample", "text", "decode")
+WEIGHTS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +26,16 @@ class Request:
     frames: int
     batch: int = 1
     dtype: str = "bfloat16"
+    """Of the products' operands."""
+    weights: str = "float32"
+    """Type in which kernels lie in memory when sampling; training keeps float32, and vectors are float32 always."""
 
     def __post_init__(self) -> None:
         """Raises InputError for an unknown task and for sizes that the model cannot make."""
         if self.task not in TASKS:
             raise InputError(f"task {self.task!r} is unknown; known: {', '.join(TASKS)}")
+        if self.weights not in WEIGHTS:
+            raise InputError(f"weights {self.weights!r} is unknown; known: {', '.join(WEIGHTS)}")
         if self.batch < 1:
             raise InputError(f"batch is {self.batch}; at least 1 clip is needed")
         vae, patch = self.model.vae, self.model.dit.patch_size
@@ -87,3 +95,18 @@ def parse_mesh(text: str) -> dict[str, int]:
             raise InputError(f"mesh {text!r} is not AXIS=SIZE,..., for example fsdp=4,seq=2")
         sizes[axis] = int(size)
     return sizes
+
+
+def parse_prices(text: str) -> dict[str, float]:
+    """Price of an hour of a chip, by generation, from "v5e=1.2,v6e=2.7". Raises InputError for anything else."""
+    prices: dict[str, float] = {}
+    for part in text.split(","):
+        kind, equals, price = part.strip().partition("=")
+        try:
+            value = float(price)
+        except ValueError:
+            value = math.nan
+        if kind not in CHIPS or not equals or not 0 <= value < math.inf:
+            raise InputError(f"prices {text!r} is not TPU=PRICE,... of {', '.join(CHIPS)}, for example v5e=1.2,v6e=2.7")
+        prices[kind] = value
+    return prices

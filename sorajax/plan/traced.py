@@ -3,6 +3,8 @@
 The compiled text says when a kernel runs, but not how its grid looks; the jaxpr does.
 """
 
+import collections
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,6 +24,8 @@ class Kernel:
     blocks: tuple[str, ...]
     """Type and shape of the piece of each blocked operand and result that one step sees."""
     flops: float
+    code: str = ""
+    """Digest of the kernel's arithmetic: how often each operation of each shape stands in it."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -35,7 +39,8 @@ class Kernel:
 def equations(jaxpr: Any, times: int = 1, devices: int = 1) -> Iterator[tuple[Any, int, int]]:
     """Every equation that is not a container, with how often it runs and on how many devices a local one does.
 
-    Of a ``cond`` the longest branch is taken; a ``while`` is taken to run once, as its count is not known.
+    Of a ``cond`` that chooses by platform a TPU's branch is taken, of others the longest; a ``while`` is taken to run
+    once, as its count is not known.
     """
     for equation in jaxpr.eqns:
         name, params = equation.primitive.name, equation.params
@@ -44,7 +49,7 @@ def equations(jaxpr: Any, times: int = 1, devices: int = 1) -> Iterator[tuple[An
         elif name == "scan":
             yield from equations(params["jaxpr"].jaxpr, times * params["length"], devices)
         elif name == "cond":
-            yield from equations(max((b.jaxpr for b in params["branches"]), key=lambda j: len(j.eqns)), times, devices)
+            yield from equations(_branch(params), times, devices)
         elif name == "shard_map":
             sizes = dict(params["mesh"].shape)
             manual = math.prod(sizes[axis] for axis in params.get("manual_axes", sizes))
@@ -58,6 +63,14 @@ def equations(jaxpr: Any, times: int = 1, devices: int = 1) -> Iterator[tuple[An
                 yield from equations(one, times, devices)
             if not inner:
                 yield equation, times, devices
+
+
+def _branch(params: dict[str, Any]) -> Any:
+    branches = [closed.jaxpr for closed in params["branches"]]
+    for platforms, jaxpr in zip(params.get("branches_platforms") or (), branches, strict=False):
+        if platforms is None or "tpu" in platforms:  # None: the default, which is the last
+            return jaxpr
+    return max(branches, key=lambda jaxpr: len(jaxpr.eqns))
 
 
 def _jaxprs(value: Any) -> Iterator[Any]:
@@ -83,6 +96,8 @@ def _flops(equation: Any) -> float:
         features = params["dimension_numbers"].rhs_spec[0]
         return 2.0 * math.prod(out) * math.prod(kernel) / kernel[features]
     if name == "pallas_call":
+        if params.get("cost_estimate") is not None:  # its author's word; parts may be alternatives
+            return float(params["cost_estimate"].flops)
         inner = sum(_flops(e) * times for e, times, _ in _kernel_equations(params["jaxpr"]))
         return inner * math.prod(params["grid_mapping"].grid)
     return 0.0
@@ -127,7 +142,16 @@ def describe(equation: Any) -> Kernel:
         operands=tuple(type_name(v.aval) for v in equation.invars),
         blocks=tuple(_block(mapping) for mapping in params["grid_mapping"].block_mappings),
         flops=_flops(equation),
+        code=_code(params["jaxpr"]),
     )
+
+
+def _code(jaxpr: Any) -> str:
+    shapes = collections.Counter(
+        f"{one.primitive.name} {[str(getattr(v.aval, 'shape', '')) for v in one.outvars]}"
+        for one, _, _ in _kernel_equations(jaxpr)
+    )
+    return hashlib.sha256(repr(sorted(shapes.items())).encode()).hexdigest()[:12]
 
 
 def _block(mapping: Any) -> str:
