@@ -33,6 +33,7 @@ from typing import Any
 
 from sorajax.errors import InputError
 from sorajax.plan.chips import Chip
+from sorajax.plan.hlo import Array
 from sorajax.plan.traced import Kernel
 
 TABLE = Path(__file__).parent / "bundles.json"
@@ -185,6 +186,47 @@ def _paths(
         worked |= works
         tested.add(region.predicate)
     return skipped, first, last
+
+
+@dataclass
+class Calls:
+    """Pallas calls of one kernel: how many, and their seconds and FLOPs in all."""
+
+    count: float = 0
+    seconds: float = 0
+    flops: float = 0
+
+    def add(self, other: "Calls", times: float) -> None:
+        self.count += times * other.count
+        self.seconds += times * other.seconds
+        self.flops += times * other.flops
+
+
+class Clock:
+    """Times of Pallas calls, found by their names and the dimensions of their operands."""
+
+    def __init__(self, chip: Chip, found: list[Kernel], lengths: dict[str, Bundles]):
+        self.chip, self.found, self.lengths = chip, found, lengths
+        self.assumed: set[str] = set()
+        """Kernels whose length is not known, taken to run at the peak rate."""
+
+    def time(self, name: str, operands: list[Array]) -> tuple[str, Calls]:
+        dims = [list(a.dims) for a in operands]
+        same = [k for k in self.found if k.name == name and [_dims(t) for t in k.operands] == dims]
+        if not same:
+            raise InputError(f"kernel {name!r} of the compiled program was not in the traced one; report this")
+        kernel = same[0]
+        bundles = self.lengths.get(key(self.chip.name, kernel))
+        if bundles is None:
+            self.assumed.add(name)
+            took = kernel.flops / self.chip.peak
+        else:
+            took = bundles.cycles(kernel.grid, self.chip) / self.chip.clock
+        return f"{name} {'x'.join(map(str, kernel.grid))}", Calls(1, took, kernel.flops)
+
+
+def _dims(type_: str) -> list[int]:
+    return [int(n) for n in type_[type_.index("[") + 1 : -1].split(",") if n]
 
 
 def to_row(kernel: Kernel, bundles: Bundles, libtpu: str) -> dict[str, Any]:

@@ -7,11 +7,9 @@ from typing import Any
 from sorajax.errors import InputError
 from sorajax.plan import chips, compile, costs, kernels, meshes, predict
 from sorajax.plan.chips import Topology
-from sorajax.plan.hlo import Array, Module
-from sorajax.plan.kernels import Bundles
+from sorajax.plan.hlo import Module
 from sorajax.plan.program import resting_bytes
 from sorajax.plan.request import Request
-from sorajax.plan.traced import Kernel
 
 HOUR = 3600.0
 
@@ -182,7 +180,7 @@ def _attempt(request: Request, slice_: Topology, sizes: dict[str, int], timeout:
     if not compiled.fits:
         return Attempt(mesh=sizes, fits=False, needs=compiled.needs, compile_seconds=compiled.record["compile_seconds"])
     lengths = compile.kernel_lengths(compiled.kernels, request, slice_, sizes, timeout=timeout)
-    clock = _KernelClock(slice_, compiled.kernels, lengths)
+    clock = kernels.Clock(chip, compiled.kernels, lengths)
     time = predict.time(compiled.module, predict.Device(slice_, compiled.coordinates, clock.time))
     kernel_flops = sum(calls.flops for calls in time.calls.values())
     could = time.seconds * chip.peak * slice_.devices
@@ -219,32 +217,6 @@ def _slowest(module: Module, seconds: dict[str, float], count: int = 10) -> tupl
         }
         for name in most
     )
-
-
-class _KernelClock:
-    """Times of Pallas calls, found by their names and the dimensions of their operands."""
-
-    def __init__(self, slice_: Topology, found: list[Kernel], lengths: dict[str, Bundles]):
-        self.chip, self.found, self.lengths = slice_.chip, found, lengths
-        self.assumed: set[str] = set()
-
-    def time(self, name: str, operands: list[Array]) -> tuple[str, predict.Calls]:
-        dims = [list(a.dims) for a in operands]
-        same = [k for k in self.found if k.name == name and [_dims(t) for t in k.operands] == dims]
-        if not same:
-            raise InputError(f"kernel {name!r} of the compiled program was not in the traced one; report this")
-        kernel = same[0]
-        bundles = self.lengths.get(kernels.key(self.chip.name, kernel))
-        if bundles is None:
-            self.assumed.add(name)
-            took = kernel.flops / self.chip.peak
-        else:
-            took = bundles.cycles(kernel.grid, self.chip) / self.chip.clock
-        return f"{name} {'x'.join(map(str, kernel.grid))}", predict.Calls(1, took, kernel.flops)
-
-
-def _dims(type_: str) -> list[int]:
-    return [int(n) for n in type_[type_.index("[") + 1 : -1].split(",") if n]
 
 
 def _remedies(request: Request, slice_: Topology, tried: Attempt) -> list[str]:

@@ -26,22 +26,8 @@ from dataclasses import dataclass, field
 from sorajax.plan import costs, network
 from sorajax.plan.chips import Topology
 from sorajax.plan.hlo import Array, Computation, Instruction, Module, groups, pairs
+from sorajax.plan.kernels import Calls
 from sorajax.plan.network import Coordinates
-
-
-@dataclass
-class Calls:
-    """Pallas calls of one kernel: how many, and their seconds and FLOPs in all."""
-
-    count: float = 0
-    seconds: float = 0
-    flops: float = 0
-
-    def add(self, other: "Calls", times: float) -> None:
-        self.count += times * other.count
-        self.seconds += times * other.seconds
-        self.flops += times * other.flops
-
 
 KernelTime = Callable[[str, list[Array]], tuple[str, Calls]]
 """One Pallas call, from its name and operands, and what to list it as; may raise InputError for an unknown one."""

@@ -1,13 +1,13 @@
 """The abstract program of each task: what would run, on arrays that have shapes and shardings but no values.
 
 - ``train``: one step of training the transformer on cached latents and text states: loss, gradients, optimiser,
-  average of the weights. What ``sorajax.train.step`` runs, with text states computed beforehand in the encoder's
+  average of the weights, by ``sorajax.train.step``, with text states computed beforehand in the encoder's
   place (an encoder of 5.7 B parameters would be planned, and paid for, at every step).
 - ``sample``: one guided step of the solver, the transformer called on the batch and its unguided copy.
 - ``text``: the text encoder on the batch of prompts. ``decode``: the autoencoder's decoder.
 
 Only the top of each part is relied on: a model called as ``dit(latents, timestep, text)``, the objective's loss,
-``make_optimizer``, ``mesh.shardings``.
+``make_optimizer`` and ``make_update``, ``mesh.shardings``.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -29,7 +28,7 @@ from sorajax.models.text import TextEncoder
 from sorajax.models.vae import VAE
 from sorajax.plan.request import Request
 from sorajax.train.config import OptimizerConfig, TrainConfig
-from sorajax.train.step import TrainState, make_optimizer
+from sorajax.train.step import Metrics, TrainState, make_optimizer, make_update
 from sorajax.train.video import VideoObjective
 
 
@@ -113,27 +112,6 @@ class _Objective(VideoObjective):
         )
 
 
-def training_update(
-    objective: Any, optimizer: optax.GradientTransformation, ema: float
-) -> Callable[[TrainState, jax.Array, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
-    """(state, text states, batch) -> (state, metrics): the arithmetic of ``sorajax.train.step.make_step``."""
-
-    def update(
-        state: TrainState, text: jax.Array, batch: dict[str, jax.Array]
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
-        key = jax.random.fold_in(jax.random.key(0), state.step)
-        loss = jax.value_and_grad(objective.loss, has_aux=True)
-        (value, metrics), grads = loss(state.model, lambda ids, mask: text, batch, key)
-        changes, opt_state = optimizer.update(grads, state.opt_state, state.model)
-        model: Any = optax.apply_updates(state.model, changes)
-        share = 1 - jnp.minimum(ema, (1 + state.step) / (10 + state.step))
-        average = jax.tree.map(lambda old, new: old + share * (new - old), state.ema, model)
-        metrics = {"loss": value, "grad_norm": optax.global_norm(grads), **metrics}
-        return TrainState(step=state.step + 1, model=model, ema=average, opt_state=opt_state), metrics
-
-    return update
-
-
 def _train(request: Request, mesh: Mesh) -> Program:
     objective, options = _Objective(request), OptimizerConfig()
     optimizer = make_optimizer(options, objective.config.steps)
@@ -152,8 +130,12 @@ def _train(request: Request, mesh: Mesh) -> Program:
     }
     text = _states(request, mesh, request.batch)
     forward = state.model, batch["latents"], _array(mesh, (request.batch,)), text
-    update = training_update(objective, optimizer, options.ema)
-    return Program(update, (state, text, batch), (0,), (_velocity, forward, 3.0))
+    update = make_update(objective, optimizer, options.ema, objective.config.seed)
+
+    def step(state: TrainState, text: jax.Array, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+        return update(state, lambda ids, mask: text, batch)
+
+    return Program(step, (state, text, batch), (0,), (_velocity, forward, 3.0))
 
 
 def _velocity(dit: DiT, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:

@@ -3,8 +3,8 @@
 Made with jax 0.12.0.1 and libtpu 0.0.50.1, for v5e:2x2. Run: ``python -m tests.plan.make_samples`` (needs libtpu).
 
 - layers.hlo: three layers of two products [2048, 512] x [512, 512] in a scan, weights gathered over four devices.
-- splash.hlo: three layers of splash attention under shard_map, two heads of 1,024 tokens a device.
-- splash.bundles: the forward kernel's listing, 128 x 128 blocks; bundles without control flow are empty.
+- attention.hlo: three layers of attention under shard_map, a clip of 1,024 tokens with two heads a device.
+- attention.bundles: the forward kernel's listing, 128 queries x 256 keys; of bundles, control flow and products alone.
 """
 
 import os
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 SAMPLES = Path(__file__).with_name("samples")
-LENGTH, BLOCK, HEADS = 1024, 128, 2
+LENGTH, HEADS, BLOCKS = 1024, 2, {"queries": 128, "keys": 256, "chunk": 128}
 
 
 def main() -> None:
@@ -30,9 +30,8 @@ def main() -> None:
 def _child(dump: Path) -> None:
     import jax
     import jax.numpy as jnp
-    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
-    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
+    from sorajax.attention import flash
     from sorajax.plan.child import topology_devices
 
     mesh = jax.make_mesh((4,), ("x",), axis_types=(jax.sharding.AxisType.Auto,), devices=topology_devices("v5e:2x2"))
@@ -44,22 +43,23 @@ def _child(dump: Path) -> None:
     def layers(x: jax.Array, weights: tuple[jax.Array, jax.Array]) -> jax.Array:
         return jax.lax.scan(lambda x, w: (jnp.tanh(jnp.tanh(x @ w[0]) @ w[1]), None), x, weights)[0]
 
-    def attention(q: jax.Array) -> jax.Array:
-        mask = masks.MultiHeadMask([masks.FullMask((LENGTH, LENGTH))] * HEADS)
-        sizes = splash.BlockSizes(block_q=BLOCK, block_kv=BLOCK, block_kv_compute=BLOCK)
-        kernel = splash.make_splash_mha(mask, head_shards=1, q_seq_shards=1, block_sizes=sizes)
-        local = jax.shard_map(kernel, in_specs=(spec("x"),) * 3, out_specs=spec("x"), check_vma=False)
-        return jax.lax.scan(lambda x, _: (local(x, x, x).astype(x.dtype), None), q, None, length=3)[0]
+    def attention(q: jax.Array, lengths: jax.Array) -> jax.Array:
+        def local(x: jax.Array, lengths: jax.Array) -> jax.Array:
+            return flash.forward(x, x, x, lengths, heads=HEADS, **BLOCKS)[0]
+
+        whole = jax.shard_map(local, in_specs=(spec("x"), spec("x")), out_specs=spec("x"), check_vma=False)
+        return jax.lax.scan(lambda x, _: (whole(x, lengths), None), q, None, length=3)[0]
 
     with jax.set_mesh(mesh):
         weights = abstract((3, 512, 512), None, "x", None)
         one = jax.jit(layers).lower(abstract((8192, 512), "x", None), (weights, weights))
         _write("layers.hlo", _stripped(one.compile().as_text()))
         before = set(dump.iterdir())
-        two = jax.jit(attention).lower(abstract((4 * HEADS, LENGTH, 128), "x", None, None))
-        _write("splash.hlo", _stripped(two.compile().as_text()))
-    listings = [p for p in set(dump.iterdir()) - before if re.search(r"splash.*-\d+-final_bundles\.txt$", p.name)]
-    _write("splash.bundles", _control(max(listings, key=lambda p: p.stat().st_size).read_text()))
+        lengths = jax.ShapeDtypeStruct((4,), jnp.int32, sharding=jax.NamedSharding(mesh, spec("x")))
+        two = jax.jit(attention).lower(abstract((4, LENGTH, HEADS * 128), "x", None, None), lengths)
+        _write("attention.hlo", _stripped(two.compile().as_text()))
+    listings = [p for p in set(dump.iterdir()) - before if re.search(r"flash.*-\d+-final_bundles\.txt$", p.name)]
+    _write("attention.bundles", _control(max(listings, key=lambda p: p.stat().st_size).read_text()))
 
 
 def _stripped(text: str) -> str:
@@ -82,7 +82,7 @@ def _control(text: str) -> str:
             r"(?:Start|End)[^*]*region \d+",
             r"%p\w+ = scmp\.ne\.s32\.totalorder %s\w+, \d+",
             r"sbr\.rel[^}]*?\$region\d+",
-            r"vmat",
+            r"vmatmul",
             r", \d+ /\* loop exit test \*/",
         )
     )

@@ -10,7 +10,7 @@ from sorajax.plan import hlo
 SAMPLES = Path(__file__).with_name("samples")
 
 
-@pytest.fixture(params=["layers", "splash"])
+@pytest.fixture(params=["layers", "attention"])
 def module(request: pytest.FixtureRequest) -> hlo.Module:
     return hlo.parse((SAMPLES / f"{request.param}.hlo").read_text(encoding="utf-8"))
 
@@ -28,14 +28,15 @@ def test_everything_that_is_named_exists(module: hlo.Module) -> None:
 
 
 def test_metadata_that_breaks_lines_does_not_lose_the_kernel() -> None:
-    module = hlo.parse((SAMPLES / "splash.hlo").read_text(encoding="utf-8"))
+    module = hlo.parse((SAMPLES / "attention.hlo").read_text(encoding="utf-8"))
     calls = [i for c in module.computations.values() for i in c.instructions.values() if i.target == "tpu_custom_call"]
-    assert [call.name.split(".")[0] for call in calls] == ["splash_mha_fwd_no_residuals"]
-    assert calls[0].arrays == (hlo.Array("bf16", (2, 1024, 128), 1),)
+    assert [call.name.split(".")[0] for call in calls] == ["flash_forward"]
+    assert calls[0].arrays == (hlo.Array("bf16", (1, 1024, 256), 1), hlo.Array("f32", (1, 2, 1, 1024)))
 
 
 def test_types_tell_bytes_and_memory() -> None:
-    text = "ENTRY %main (p: bf16[8,128]) -> (f32[], s4[16]) {\n  %p = (bf16[8,128]{1,0:T(8,128)S(1)}, f32[], s4[16]{0}) parameter(0)\n}\n"
+    type_ = "(bf16[8,128]{1,0:T(8,128)S(1)}, f32[], s4[16]{0})"
+    text = f"ENTRY %main (p: bf16[8,128]) -> (f32[], s4[16]) {{\n  %p = {type_} parameter(0)\n}}\n"
     arrays = hlo.parse(text).computations["main"].instructions["p"].arrays
     assert [(a.bytes, a.space) for a in arrays] == [(2048, 1), (4, 0), (8, 0)]
 
