@@ -9,7 +9,7 @@ published for, and timed by ``sorajax.plan.predict``; its kernels are measured a
 takes between two minutes and half an hour; what is in the cache is not done again.
 
 Published: 1, 2 its pull request 376 (v6e-8, 40 steps, two clips less one, so without what runs once a clip); 3 its
-README (v7x-8, Wan 2.1, 249.3 s for 50 steps, whole clip); 4 its README (v5p-8, training, batch 1).
+README (v7x-8, Wan 2.1, 249.3 s for 50 steps, whole clip); 4 the same (v7x-16, 127.1 s).
 """
 
 import argparse
@@ -77,6 +77,15 @@ CASES = (
         attention="tokamax_flash",
         blocks=TRILLIUM,
         published=249.3 / 50,
+        note="whole clip; blocks not published",
+    ),
+    Case(
+        name="14B 720p81, v7x-16, tokamax",
+        topology="tpu7x:2x2x2",
+        mesh={"data": 2, "context": 8},
+        attention="tokamax_flash",
+        blocks=TRILLIUM,
+        published=127.1 / 50,
         note="whole clip; blocks not published",
     ),
 )

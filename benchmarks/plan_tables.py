@@ -47,7 +47,7 @@ PEER = (
     ("14B training step, v5p:2x2x1", "wan2.1-t2v-14b", "train", "v5p:2x2x1", 34.5, 42.0),
 )
 """MaxDiffusion of August 2026, compiled by libtpu 0.0.42 and timed by a simpler form of the same formula."""
-SCALING = {8: "v5p:2x2x2", 64: "v5p:4x4x4", 512: "v5p:8x8x8"}
+SCALING = {8: "v5p:2x2x2", 32: "v5p:2x4x4", 128: "v5p:4x4x8", 512: "v5p:8x8x8"}
 KINDS = ("all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective-permute")
 
 
@@ -81,11 +81,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     parser.add_argument("--rows", type=Path, default=Path("plan_tables.jsonl"))
     parser.add_argument("--plot", type=Path, default=Path("scaling.png"))
-    parser.add_argument("--print-only", action="store_true")
+    parser.add_argument("--tries", type=int, default=2, help="meshes to try for each row of presets")
+    parser.add_argument("--print-only", action="store_true", help="compute nothing")
     arguments = parser.parse_args()
     rows = Rows(arguments.rows, arguments.print_only)
     for name in arguments.parts or parts:
-        parts[name](rows, arguments.plot)
+        parts[name](rows, arguments)
         print(flush=True)
 
 
@@ -106,7 +107,7 @@ def _best(request: Request, topology: str, tries: int, mesh: dict[str, int] | No
     return {"steps": found.steps, "usable": found.slice_.chip.hbm_usable, **dataclasses.asdict(chosen)}
 
 
-def _presets(rows: Rows, plot: Path) -> None:
+def _presets(rows: Rows, options: argparse.Namespace) -> None:
     print("| preset | slice | fits | peak GiB | mesh | s a step, sampling | s a clip | s a step, training | mesh |")
     print(f"|{'---|' * 9}")
     for preset in PRESETS:
@@ -114,7 +115,7 @@ def _presets(rows: Rows, plot: Path) -> None:
             found = []
             for task, count in (("sample", clips), ("train", batch)):
                 request = _request(preset, task, count)
-                found.append(rows.get(f"{preset} {task} {name} x{count}", _later(request, topology, 2)))
+                found.append(rows.get(f"{preset} {task} {name} x{count}", _later(request, topology, options.tries)))
             print(f"| {preset} | {name} | {_sampling(found[0], clips)} | {_training(found[1], batch)} |", flush=True)
 
 
@@ -145,7 +146,7 @@ def _training(row: dict[str, Any], batch: int) -> str:
     return f"{row['seconds']:.2f} (batch {batch}, MFU {100 * row['utilisation']:.0f} %) | {_mesh(row)}"
 
 
-def _peer(rows: Rows, plot: Path) -> None:
+def _peer(rows: Rows, options: argparse.Namespace) -> None:
     print("| case | peer: s, GiB | ours: s | XLA | kernels | collectives | MFU | peak GiB | mesh |")
     print(f"|{'---|' * 9}")
     for case, preset, task, topology, seconds, peak in PEER:
@@ -163,7 +164,7 @@ def _peer(rows: Rows, plot: Path) -> None:
         )
 
 
-def _blocks(rows: Rows, plot: Path) -> None:
+def _blocks(rows: Rows, options: argparse.Namespace) -> None:
     print("| task | 4 blocks, s | 40 blocks, s | ratio |\n|---|---|---|---|")
     for task in ("sample", "train"):
         took = []
@@ -180,7 +181,7 @@ def _blocks(rows: Rows, plot: Path) -> None:
             print(f"| {task} | {took[0]:.1f} | {took[1]:.1f} | {took[1] / took[0]:.2f} |", flush=True)
 
 
-def _scaling(rows: Rows, plot: Path) -> None:
+def _scaling(rows: Rows, options: argparse.Namespace) -> None:
     print("| chips | mesh | batch | s a step | MFU | GB of collectives a chip | of these " + " | ".join(KINDS) + " |")
     print(f"|{'---|' * (7 + len(KINDS) - 1)}")
     points: dict[int, dict[str, float]] = {}
@@ -201,7 +202,7 @@ def _scaling(rows: Rows, plot: Path) -> None:
             flush=True,
         )
     if points:
-        _draw(points, plot)
+        _draw(points, options.plot)
 
 
 def _draw(points: dict[int, dict[str, float]], path: Path) -> None:

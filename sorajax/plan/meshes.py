@@ -1,5 +1,6 @@
 """Which meshes are worth trying for a task on so many devices, the likeliest first."""
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -16,7 +17,8 @@ def candidates(request: Request, slice_: Topology, resting: int) -> list[dict[st
     """Sizes of data, fsdp, seq and tensor that multiply to the slice's devices and divide what they split.
 
     ``resting`` counts bytes of weights and what is kept for each of them. Those whose share of it does not fit are
-    last, the thriftiest of them first. The others are ordered by what usually is fastest: weights over few axes,
+    last, the thriftiest of them first. Before all others are those that lie on the torus with whole dimensions to
+    each axis, as ``jax.make_mesh`` wants it; and these are ordered by what usually is fastest: weights over few axes,
     little tensor parallelism, as it sends activations in every layer, and sequences split only as far as the batch
     does not fill the devices. Raises InputError if no mesh divides.
     """
@@ -30,7 +32,7 @@ def candidates(request: Request, slice_: Topology, resting: int) -> list[dict[st
 
     def order(sizes: dict[str, int]) -> tuple[float, ...]:
         own = resting / (sizes["fsdp"] * sizes["tensor"])
-        return (0.0 if own <= room else own, *_order(request, sizes))
+        return (0.0 if own <= room else own, not _lies_on(sizes, slice_), *_order(request, sizes))
 
     return sorted(found, key=order)
 
@@ -82,6 +84,24 @@ def _factorisations(devices: int) -> Iterator[dict[str, int]]:
             rest = devices // data // fsdp
             for seq in (n for n in divisors if rest % n == 0):
                 yield {"data": data, "fsdp": fsdp, "seq": seq, "tensor": rest // seq}
+
+
+def _lies_on(sizes: dict[str, int], slice_: Topology) -> bool:
+    """Whether each axis is as large as some dimensions of the torus together, none of which serves two."""
+    dimensions = [*slice_.shape, slice_.chip.devices_per_chip]
+
+    def assign(wanted: list[int], left: list[int]) -> bool:
+        if not wanted:
+            return True
+        for count in range(1, len(left) + 1):
+            for chosen in itertools.combinations(range(len(left)), count):
+                if math.prod(left[i] for i in chosen) == wanted[0]:
+                    rest = [n for i, n in enumerate(left) if i not in chosen]
+                    if assign(wanted[1:], rest):
+                        return True
+        return False
+
+    return assign([n for n in sizes.values() if n > 1], [n for n in dimensions if n > 1])
 
 
 def _order(request: Request, sizes: dict[str, int]) -> tuple[float, ...]:

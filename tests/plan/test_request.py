@@ -130,3 +130,9 @@ def test_meshes_that_split_tokens_come_first_where_weights_fit_and_others_where_
 def test_every_candidate_divides():
     for sizes in meshes.candidates(request(batch=3), chips.parse("v5e:4x4"), 10**9):
         assert meshes.check(request(batch=3), sizes, 16) == sizes
+
+
+def test_meshes_that_lie_on_the_torus_come_before_those_that_cut_a_dimension():
+    found = meshes.candidates(request(batch=64), chips.parse("v5p:4x4x4"), 10**9)
+    cut = [any(size not in (1, 4, 16, 64) for size in sizes.values()) for sizes in found]
+    assert cut == sorted(cut) and any(cut)
