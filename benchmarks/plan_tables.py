@@ -182,18 +182,18 @@ def _blocks(rows: Rows, options: argparse.Namespace) -> None:
 
 
 def _scaling(rows: Rows, options: argparse.Namespace) -> None:
-    print("| chips | mesh | batch | s a step | MFU | GB of collectives a chip | of these " + " | ".join(KINDS) + " |")
+    print("| chips | mesh | batch | s a step | MFU | GB sent a chip | of these " + " | ".join(KINDS) + " |")
     print(f"|{'---|' * (7 + len(KINDS) - 1)}")
     points: dict[int, dict[str, float]] = {}
     for chips, topology in SCALING.items():
         request = dataclasses.replace(_request("wan2.1-t2v-14b", "train", chips), width=832, height=480)
         mesh = {"data": chips // 8, "fsdp": 8}
-        row = rows.get(f"scaling {chips}", _later(request, topology, 1, mesh))
+        row = rows.get(f"collectives {chips}", _later(request, topology, 1, mesh))
         if row.get("error") or row["seconds"] is None:
             why = row.get("error") or "does not fit"
             print(f"| {chips} | {why} |", flush=True)
             continue
-        size = {kind: sum(c["bytes"] for c in row["collectives"] if c["kind"] == kind) / 1e9 for kind in KINDS}
+        size = {kind: sum(c["sent"] for c in row["collectives"] if c["kind"] == kind) / 1e9 for kind in KINDS}
         points[chips] = size
         each = " | ".join(f"{size[kind]:.1f}" for kind in KINDS)
         print(
@@ -220,7 +220,7 @@ def _draw(points: dict[int, dict[str, float]], path: Path) -> None:
     axes.set_xticks(list(points), [str(chips) for chips in points])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("chips, with one clip each")
-    axes.set_ylabel("GB a chip and step")
+    axes.set_ylabel("GB sent by a chip in a step")
     axes.set_title("Collectives of a training step, Wan 2.1 14B, 832x480x81, v5p", fontsize=10)
     axes.legend(fontsize=8)
     axes.grid(True, alpha=0.3)

@@ -46,6 +46,11 @@ def seconds(
     return gather
 
 
+def sent(kind: str, members: int) -> float:
+    """Bytes that a device sends for each of a collective's (see above), whatever lies between it and the others."""
+    return {"collective-permute": 1.0, "all-reduce": 2 * (members - 1) / members}.get(kind, (members - 1) / members)
+
+
 def _sides(places: Coordinates) -> list[int]:
     """How many different places the group takes along each dimension."""
     return [len(set(values)) for values in zip(*places, strict=True)]

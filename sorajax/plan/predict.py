@@ -35,10 +35,12 @@ KernelTime = Callable[[str, list[Array]], tuple[str, Calls]]
 
 @dataclass
 class Traffic:
-    """Collectives of one kind: how many run, bytes a device holds in them, their time on the links."""
+    """Collectives of one kind: how many run, bytes a device holds in them and sends, their time on the links."""
 
     count: float = 0
     bytes: float = 0
+    sent: float = 0
+    """By the algorithms that send least: each byte of another device's comes once."""
     seconds: float = 0
 
 
@@ -71,6 +73,7 @@ class Time:
             mine = self.traffic[kind]
             mine.count += times * traffic.count
             mine.bytes += times * traffic.bytes
+            mine.sent += times * traffic.sent
             mine.seconds += times * traffic.seconds
         for name, calls in other.calls.items():
             self.calls[name].add(calls, times)
@@ -201,6 +204,7 @@ class _Player:
         traffic = spent.traffic[kind, asynchronous]
         traffic.count += 1
         traffic.bytes += size
+        traffic.sent += size * network.sent(kind, len(group))
         traffic.seconds += took
         return took
 

@@ -153,7 +153,7 @@ def _work(best: Attempt) -> list[str]:
     for one in best.collectives:
         mode = "asynchronous" if one["asynchronous"] else "synchronous"
         lines.append(
-            f"    links      {one['kind']}, {mode}: {one['count']:,.0f}, {one['bytes'] / 1e9:,.3f} GB, "
+            f"    links      {one['kind']}, {mode}: {one['count']:,.0f}, {one['sent'] / 1e9:,.3f} GB sent, "
             f"{_seconds(one['seconds'])}"
         )
     return lines

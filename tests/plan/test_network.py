@@ -51,3 +51,8 @@ def test_a_shift_takes_as_long_as_its_longest_way() -> None:
 def test_the_halves_of_a_chip_exchange_for_free() -> None:
     slice_ = chips.parse("tpu7x:2x2x1")
     assert network.seconds("all-gather", 1e9, [0, 1], [], [(0, 0, 0), (0, 0, 0)], slice_) == 0
+
+
+def test_a_sum_sends_what_a_scatter_and_a_gather_send():
+    assert network.sent("all-reduce", 4) == network.sent("reduce-scatter", 4) + network.sent("all-gather", 4) == 1.5
+    assert network.sent("collective-permute", 4) == 1

@@ -82,7 +82,7 @@ def test_the_sample_of_layers_adds_up() -> None:
     assert time.xla == pytest.approx(sum(time.instructions.values()))
     shifts = time.traffic["collective-permute", True]
     # Three loops of two products, whose weights [128, 512] go round in pieces instead of being gathered.
-    assert (shifts.count, shifts.bytes) == (18, 18 * 128 * 512 * 2)
+    assert (shifts.count, shifts.bytes, shifts.sent) == (18, 18 * 128 * 512 * 2, 18 * 128 * 512 * 2)
     # A product's estimate cannot be below the arithmetic at peak.
     assert time.xla > 3 * 2 * (2 * 2048 * 512 * 512) / V5E.peak
 
