@@ -165,7 +165,8 @@ def _job(plan: Plan) -> list[str]:
     energy = "energy not stated: no published power for this chip (--watts)"
     if plan.kilowatt_hours is not None:
         energy = f"{plan.kilowatt_hours:,.3g} kWh at {plan.watts:,.0f} W a device"
-    return [f"  job          {plan.steps:,} steps: {_seconds(plan.hours * 3600)}, {energy}"]
+    steps = "once" if plan.steps == 1 else f"{plan.steps:,} steps"
+    return [f"  job          {steps}: {_seconds(plan.hours * 3600)}, {energy}"]
 
 
 def _gib(size: float) -> str:

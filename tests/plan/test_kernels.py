@@ -4,10 +4,11 @@ import dataclasses
 import json
 from pathlib import Path
 
+import jax
 import pytest
 
 from sorajax.errors import InputError
-from sorajax.plan import kernels
+from sorajax.plan import kernels, traced
 from sorajax.plan.chips import CHIPS, Chip
 from sorajax.plan.hlo import Array
 from sorajax.plan.traced import Kernel
@@ -98,3 +99,20 @@ def test_a_kernel_of_unknown_length_runs_at_the_peak_and_is_named() -> None:
     clock = kernels.Clock(V5E, [KERNEL], {})
     listed, calls = clock.time("attention", [Array("bf16", (2, 1024, 128))])
     assert (listed, calls.seconds, clock.assumed) == ("attention 2x8x8", 1 / V5E.peak, {"attention"})
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 12), reason="the table is of kernels as JAX 0.12 writes them")
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("tokens", [32760, 75600])
+def test_the_table_has_the_kernels_of_the_presets_as_they_are_now(chip: str, tokens: int) -> None:
+    """Over video and over text; if a kernel was changed: python benchmarks/kernel_bundles.py."""
+    attention = pytest.importorskip("sorajax.attention.kernels")
+
+    def array(*shape: int, dtype: str = "bfloat16") -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    q, lengths, row = array(1, tokens, 2, 128), array(1, dtype="int32"), array(1, 2, tokens, dtype="float32")
+    for k in (q, array(1, 512, 2, 128)):
+        for function, rest in ((attention.flash_forward, ()), (attention.flash_gradients, (q, row, row))):
+            for kernel, _ in traced.kernels(jax.make_jaxpr(function)(q, k, k, lengths, *rest).jaxpr):
+                assert kernels.key(chip, kernel) in kernels.table(), f"{kernel.name} {kernel.blocks[:2]}"
