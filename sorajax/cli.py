@@ -76,13 +76,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("plan", help="what a task needs on TPUs that are not here", allow_abbrev=False)
     command.add_argument("model", metavar="MODEL", help="a config (TOML), the name of a shipped one, or a model folder")
-    command.add_argument("--topology", required=True, metavar="TPU", help="a slice, as in v5e:2x4 or v5p:2x2x2")
+    command.add_argument("--topology", required=True, metavar="TPU", help="a slice, as in v5e:2x4 or v5p-16")
     command.add_argument("--task", default="sample", help="train, sample (one guided step), text or decode")
     command.add_argument("--size", metavar="WxH", help="width and height in pixels (default: the model's)")
     command.add_argument("--frames", type=int, help="number of frames (default: the model's)")
     command.add_argument("--batch", type=int, default=1, help="clips at once, of all devices together (default: 1)")
     command.add_argument("--mesh", metavar="AXIS=N,...", help="try this mesh alone, as in fsdp=4,seq=2")
-    command.add_argument("--weights", default="float32", help="as weights lie in memory: float32 or bfloat16")
+    command.add_argument("--weights", default="float32", help="type of weights in memory: float32 or bfloat16")
     command.add_argument("--tries", type=int, default=3, help="meshes to try (default: 3)")
     command.add_argument("--steps", type=int, help="steps of the whole job, for its time and energy")
     command.add_argument("--watts", type=float, help="power of a device, where none is published")
@@ -198,6 +198,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     topologies = dict.fromkeys([arguments.topology, *arguments.compare])
     for topology in topologies:
         chips.parse(topology)
+    if arguments.chart is not None:
+        chart.check(Path(arguments.chart))
     found: dict[str, Plan | InputError] = {}
     for topology in topologies:
         try:

@@ -1,5 +1,6 @@
 """A picture of several plans: time and cost of the same job against the number of chips."""
 
+import importlib.util
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,22 +9,28 @@ from sorajax.errors import InputError
 from sorajax.plan.planner import Plan
 
 
+def check(path: Path) -> None:
+    """Raises InputError for a kind of file that cannot be drawn, a folder that is not there, and without matplotlib."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"chart {str(path)!r} must end in .png, .svg or .pdf")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"chart {str(path)!r}: the folder {str(path.parent)!r} does not exist")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("charts need matplotlib; get it with: pip install 'sorajax[plan]'")
+
+
 def draw(plans: Sequence[Plan], path: Path, prices: Mapping[str, float]) -> None:
     """Write a chart (.png, .svg or .pdf): hours and cost of the job, or of one step where its steps are not known.
 
     Cost is in chip-hours, or in money if ``prices`` has an hour's price of every generation that is drawn. Plans that
-    do not fit are left out. Raises InputError if none is left, without matplotlib, and for another kind of file.
+    do not fit are left out. Raises InputError if none is left, and as ``check`` does.
     """
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"chart {str(path)!r} must end in .png, .svg or .pdf")
+    check(path)
     fitting = [plan for plan in plans if plan.chip_hours is not None]
     if not fitting:
         raise InputError("none of the slices fits the job, so there is nothing to draw")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError("charts need matplotlib; get it with: pip install 'sorajax[plan]'") from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     kinds = defaultdict(list)
     for plan in sorted(fitting, key=lambda plan: plan.slice_.chips):

@@ -158,15 +158,35 @@ class Topology:
 
 def names() -> list[str]:
     """The slices that the table knows, as in "v5e:2x4"."""
-    return [f"{c.name}:{s}" for c in CHIPS.values() for s in (FLAT if c.dimensions == 2 else CUBES)]
+    return [f"{chip.name}:{shape}" for chip in CHIPS.values() for shape in _shapes(chip)]
+
+
+def _shapes(chip: Chip) -> tuple[str, ...]:
+    return FLAT if chip.dimensions == 2 else CUBES
+
+
+ACCELERATORS = {"v5litepod": "v5e", "v5e": "v5e", "v5p": "v5p", "v6e": "v6e", "tpu7x": "tpu7x", "v7x": "tpu7x"}
+"""How Google names slices by their size, as in "v5litepod-8", and the generation meant."""
+
+
+def _accelerator(name: str) -> str:
+    """The usual slice of an accelerator type such as "v5p-8", which counts cores on v5p and tpu7x, and chips on
+    others; the name itself if it is none."""
+    kind, dash, count = name.partition("-")
+    if kind not in ACCELERATORS or not dash or not count.isdecimal():
+        return name
+    chip = CHIPS[ACCELERATORS[kind]]
+    chips = int(count) // (chip.cores * chip.devices_per_chip)
+    fitting = (shape for shape in _shapes(chip) if math.prod(map(int, shape.split("x"))) == chips)
+    return f"{chip.name}:{next(fitting, count)}"
 
 
 def parse(name: str) -> Topology:
-    """The slice that a name such as "v5p:2x2x2" stands for.
+    """The slice that a name such as "v5p:2x2x2" stands for, or an accelerator type such as "v5p-16".
 
     Raises InputError with the nearest names for an unknown generation or a shape that Google does not offer.
     """
-    kind, _, shape = name.partition(":")
+    kind, _, shape = _accelerator(name).partition(":")
     chip = CHIPS.get(kind)
     sizes = shape.split("x")
     if chip is not None and all(size.isdecimal() for size in sizes):
@@ -174,12 +194,11 @@ def parse(name: str) -> Topology:
         cubes = chip.dimensions == len(sizes) == 3 and all(n and n % 4 == 0 for n in topology.shape)
         if topology.name in names() or (cubes and topology.chips <= chip.largest):
             return topology
-    raise InputError(f"topology {name!r} does not exist; nearest: {', '.join(_nearest(name))}")
+    raise InputError(f"topology {name!r} does not exist; nearest: {', '.join(_nearest(kind, shape))}")
 
 
-def _nearest(name: str, count: int = 3) -> list[str]:
-    """Names of the same generation with about as many chips; else those spelt alike."""
-    kind, _, shape = name.partition(":")
+def _nearest(kind: str, shape: str, count: int = 3) -> list[str]:
+    """Names of the same generation, or of that spelt alike, with about as many chips."""
     kind = next(iter(difflib.get_close_matches(kind, CHIPS, 1, 0.0)))
     own = [n for n in names() if n.startswith(f"{kind}:")]
     sizes = [int(n) for n in shape.split("x") if n.isdecimal() and int(n)]

@@ -155,7 +155,7 @@ def _run(job: dict[str, Any], timeout: float, flags: str) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         raise InputError(
-            f"the compiler did not finish for {job['topology']} in {timeout / 60:.0f} minutes; give it more (--timeout)"
+            f"the compiler did not finish for {job['topology']} in {timeout / 60:.3g} minutes; give it more (--timeout)"
         ) from None
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name

@@ -66,6 +66,14 @@ def flops(module: Module) -> float:
     return inside(module.entry)
 
 
+def has_product(module: Module, one: Instruction) -> bool:
+    """Whether an instruction is a dot or convolution, or a fusion around one."""
+    if one.opcode in ("dot", "convolution"):
+        return True
+    inside = module.computations.get(one.called.get("calls", ""))
+    return inside is not None and any(has_product(module, inner) for inner in inside.instructions.values())
+
+
 def product(where: Computation, one: Instruction) -> float:
     """FLOPs of a dot or convolution, 0 for others.
 

@@ -11,19 +11,21 @@ from sorajax.plan.request import Request
 
 WEIGHTS_SHARE = 0.9
 """Of a device's memory that weights may take if anything is to run."""
+HOST = 8
+"""Chips of a host of the two-dimensional generations."""
 
 
 def candidates(request: Request, slice_: Topology, resting: int) -> list[dict[str, int]]:
     """Sizes of data, fsdp, seq and tensor that multiply to the slice's devices and divide what they split.
 
     ``resting`` counts bytes of weights and what is kept for each of them. Those whose share of it does not fit are
-    last, the thriftiest of them first. Before all others are those that lie on the torus with whole dimensions to
-    each axis, as ``jax.make_mesh`` wants it; and these are ordered by what usually is fastest: weights over few axes,
-    little tensor parallelism, as it sends activations in every layer, and sequences split only as far as the batch
-    does not fill the devices. Raises InputError if no mesh divides.
+    last, the thriftiest of them first. The others are ordered by what usually is fastest: tokens that divide, weights
+    over few axes, little tensor parallelism, as it sends activations in every layer, and sequences split only as far
+    as the batch does not fill the devices. Meshes that do not lie on the torus are left out. Raises InputError if no
+    mesh divides.
     """
     devices, room = slice_.devices, WEIGHTS_SHARE * slice_.chip.hbm_usable
-    found = [sizes for sizes in _factorisations(devices) if not problem(request, sizes)]
+    found = [sizes for sizes in _factorisations(devices) if not problem(request, sizes) and lies_on(sizes, slice_)]
     if not found:
         raise InputError(
             f"no mesh of {devices} devices divides batch {request.batch}, {request.tokens} tokens and "
@@ -31,19 +33,21 @@ def candidates(request: Request, slice_: Topology, resting: int) -> list[dict[st
         )
 
     def order(sizes: dict[str, int]) -> tuple[float, ...]:
-        own = resting / (sizes["fsdp"] * sizes["tensor"])
-        return (0.0 if own <= room else own, not _lies_on(sizes, slice_), *_order(request, sizes))
+        own = resting / (sizes["fsdp"] * sizes["seq"] * sizes["tensor"])
+        return (0.0 if own <= room else own, *_order(request, sizes))
 
     return sorted(found, key=order)
 
 
 def thriftiest(found: list[dict[str, int]]) -> dict[str, int]:
     """The mesh that keeps least on each device: weights split most, and then tokens."""
-    return max(found, key=lambda sizes: (sizes["fsdp"] * sizes["tensor"], sizes["seq"], sizes["fsdp"]))
+    return max(found, key=lambda sizes: (sizes["fsdp"] * sizes["seq"] * sizes["tensor"], sizes["seq"]))
 
 
-def check(request: Request, sizes: dict[str, int], devices: int) -> dict[str, int]:
-    """A mesh that the user names, missing axes set to 1. Raises InputError if it does not divide."""
+def check(request: Request, sizes: dict[str, int], slice_: Topology) -> dict[str, int]:
+    """A mesh that the user names, missing axes set to 1. Raises InputError if it does not divide, or cannot be laid
+    on the slice."""
+    devices = slice_.devices
     unknown = [axis for axis in sizes if axis not in AXES]
     if unknown:
         raise InputError(f"mesh axis {unknown[0]!r} is unknown; known: {', '.join(AXES)}")
@@ -51,11 +55,31 @@ def check(request: Request, sizes: dict[str, int], devices: int) -> dict[str, in
     product = math.prod(whole.values())
     if product != devices:
         named = " x ".join(f"{axis} {size}" for axis, size in whole.items() if size > 1) or "of 1"
-        raise InputError(f"mesh {named} has {product} devices, the topology {devices}; sizes must multiply to that")
+        raise InputError(f"mesh {named} has {product} devices, {slice_.name} has {devices}; sizes must multiply to that")
     wrong = problem(request, whole)
     if wrong:
         raise InputError(wrong)
+    if not lies_on(whole, slice_):
+        nearest = _nearest(request, whole, slice_)
+        raise InputError(
+            f"mesh {_name(whole)} cannot be laid on {slice_.name}: each axis takes whole dimensions of the torus"
+            + (f"; nearest: {', '.join(nearest)}" if nearest else "")
+        )
     return whole
+
+
+def _nearest(request: Request, wanted: dict[str, int], slice_: Topology, count: int = 3) -> list[str]:
+    """Meshes that can be laid on the slice, and whose axes are about as long."""
+
+    def apart(sizes: dict[str, int]) -> float:
+        return sum(abs(math.log(sizes[axis] / wanted[axis])) for axis in AXES)
+
+    found = (s for s in _factorisations(slice_.devices) if lies_on(s, slice_) and not problem(request, s))
+    return [_name(sizes) for sizes in sorted(found, key=apart)[:count]]
+
+
+def _name(sizes: dict[str, int]) -> str:
+    return ",".join(f"{axis}={size}" for axis, size in sizes.items() if size > 1)
 
 
 def problem(request: Request, sizes: dict[str, int]) -> str:
@@ -72,8 +96,8 @@ def problem(request: Request, sizes: dict[str, int]) -> str:
         return f"mesh axis data is {data}, which does not divide a batch of {rows}; use a divisor of {rows}"
     if heads % tensor:
         return f"mesh axis tensor is {tensor}, which does not divide {heads} heads; use a divisor of {heads}"
-    if request.tokens % seq:
-        return f"mesh axis seq is {seq}, which does not divide {request.tokens} tokens; use a divisor"
+    if request.tokens < seq:
+        return f"mesh axis seq is {seq}, more than the {request.tokens} tokens of a clip; use fewer"
     return ""
 
 
@@ -86,28 +110,40 @@ def _factorisations(devices: int) -> Iterator[dict[str, int]]:
                 yield {"data": data, "fsdp": fsdp, "seq": seq, "tensor": rest // seq}
 
 
-def _lies_on(sizes: dict[str, int], slice_: Topology) -> bool:
-    """Whether each axis is as large as some dimensions of the torus together, none of which serves two."""
-    dimensions = [*slice_.shape, slice_.chip.devices_per_chip]
+def lies_on(sizes: dict[str, int], slice_: Topology) -> bool:
+    """Whether ``jax.make_mesh`` can lay a mesh on the slice: each axis takes whole dimensions of the torus.
 
-    def assign(wanted: list[int], left: list[int]) -> bool:
-        if not wanted:
-            return True
-        for count in range(1, len(left) + 1):
-            for chosen in itertools.combinations(range(len(left)), count):
-                if math.prod(left[i] for i in chosen) == wanted[0]:
-                    rest = [n for i, n in enumerate(left) if i not in chosen]
-                    if assign(wanted[1:], rest):
-                        return True
-        return False
-
-    return assign([n for n in sizes.values() if n > 1], [n for n in dimensions if n > 1])
+    As there, axes choose from the last on, each as many dimensions as multiply to its size. On v5e, and among the
+    chips of a v6e host, JAX splits dimensions too.
+    """
+    if slice_.chip.name == "v5e" or (slice_.chip.dimensions == 2 and slice_.devices <= HOST):
+        return True
+    halves = slice_.chip.devices_per_chip > 1
+    free = [*slice_.shape, slice_.chip.devices_per_chip] if halves else [*slice_.shape]
+    # The halves of a chip are closest, and JAX seeks them first.
+    places = [len(free) - 1, *range(len(free) - 1)] if halves else [*range(len(free))]
+    for size in reversed([sizes[axis] for axis in AXES]):
+        chosen = next(
+            (
+                some
+                for count in range(len(free), 0, -1)
+                for some in itertools.combinations(places, count)
+                if math.prod(free[i] for i in some) == size
+            ),
+            (),
+        )
+        if not chosen and size > 1:
+            return False
+        for i in chosen:
+            free[i] = 0
+    return True
 
 
 def _order(request: Request, sizes: dict[str, int]) -> tuple[float, ...]:
     data, fsdp, seq, tensor = (sizes[axis] for axis in AXES)
     rows = request.batch * (2 if request.task == "sample" else 1)
     idle = max(1, data * fsdp // math.gcd(rows, data * fsdp))  # devices that repeat each other's work
+    spare = -request.tokens % seq / request.tokens  # tokens are padded to as many for every device
     if request.task == "train":  # states of the optimiser are large: data alone repeats them everywhere
-        return idle, tensor, data, seq, fsdp
-    return idle, tensor > 8, fsdp, tensor, seq
+        return idle, spare, tensor, data, seq, fsdp
+    return idle, spare, tensor > 8, fsdp, tensor, seq

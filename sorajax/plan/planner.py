@@ -25,7 +25,7 @@ class Attempt:
     memory: dict[str, int] = field(default_factory=dict)
     seconds: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
-    """Seconds of xla, kernels, and waits for collectives and copies."""
+    """Seconds of products, elementwise work, Pallas kernels, and waits for collectives and copies."""
     flops: float = 0
     """As they run, recomputation included."""
     hbm_bytes: float = 0
@@ -138,7 +138,7 @@ def plan(
             raise InputError(f"{name} is {value}; give a number above 0")
     slice_ = chips.parse(topology)
     resting = resting_bytes(request)
-    found = [meshes.check(request, mesh, slice_.devices)] if mesh else meshes.candidates(request, slice_, resting)
+    found = [meshes.check(request, mesh, slice_)] if mesh else meshes.candidates(request, slice_, resting)
     libtpu = compile.check_libtpu()
     attempts: list[Attempt] = []
     for sizes in found[:tries]:
@@ -190,7 +190,7 @@ def _attempt(request: Request, slice_: Topology, sizes: dict[str, int], timeout:
         needs=compiled.needs,
         memory=compiled.memory,
         seconds=time.seconds,
-        parts={name: getattr(time, name) for name in ("xla", "kernels", "collectives", "copies")},
+        parts=time.parts,
         flops=costs.flops(compiled.module) + kernel_flops,
         hbm_bytes=time.bytes,
         collectives=tuple(

@@ -12,7 +12,8 @@ runs one instruction at a time, a queue of copies between HBM and VMEM, and a qu
   Fusions that compute while a collective goes on count as computing. Copies between memories go alike;
 - a loop takes its body's time as often as it runs, a conditional its longest branch.
 
-time = core busy (xla + kernels) + waits for collectives + waits for copies. The parts are returned apart.
+time = core busy (products + elementwise + kernels) + waits for collectives + waits for copies. The parts are returned
+apart. A fusion with a product in it counts as a product, with whatever else is in it.
 
 Against four published step times of another toolkit's Wan 14B on v6e and tpu7x, its own program compiled and timed
 so was off by -13 % to +13 % (``benchmarks/plan_accuracy.py``). What is not modelled: power limits and clocks below the
@@ -30,6 +31,7 @@ from sorajax.plan.hlo import Array, Computation, Instruction, Module, groups, pa
 from sorajax.plan.kernels import Calls
 from sorajax.plan.network import Coordinates
 
+PARTS = ("products", "elementwise", "kernels", "collectives", "copies")
 KernelTime = Callable[[str, list[Array]], tuple[str, Calls]]
 """One Pallas call, from its name and operands, and what to list it as; may raise InputError for an unknown one."""
 
@@ -49,7 +51,10 @@ class Traffic:
 class Time:
     """Seconds of one device, by what it is doing; ``copies`` and ``collectives`` are waits."""
 
-    xla: float = 0
+    products: float = 0
+    """XLA's instructions with a dot or convolution in them."""
+    elementwise: float = 0
+    """Its others: norms, casts, reductions, and arrays laid out anew."""
     kernels: float = 0
     collectives: float = 0
     copies: float = 0
@@ -60,15 +65,20 @@ class Time:
     calls: dict[str, Calls] = field(default_factory=lambda: defaultdict(Calls))
     """Pallas calls by kernel."""
     instructions: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Seconds of xla by instruction."""
+    """Seconds of products and elementwise by instruction."""
 
     @property
     def seconds(self) -> float:
-        return self.xla + self.kernels + self.collectives + self.copies
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What ``seconds`` is made of."""
+        return {name: getattr(self, name) for name in PARTS}
 
     def add(self, other: "Time", times: float) -> None:
         """What another part of the program does, so many times."""
-        for name in ("xla", "kernels", "collectives", "copies", "bytes"):
+        for name in (*PARTS, "bytes"):
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
         for kind, traffic in other.traffic.items():
             mine = self.traffic[kind]
@@ -81,9 +91,12 @@ class Time:
         for name, seconds in other.instructions.items():
             self.instructions[name] += times * seconds
 
-    def core(self, instruction: str, seconds: float) -> None:
+    def core(self, instruction: str, seconds: float, product: bool) -> None:
         """The core does nothing but this."""
-        self.xla += seconds
+        if product:
+            self.products += seconds
+        else:
+            self.elementwise += seconds
         self.instructions[instruction] += seconds
 
 
@@ -138,7 +151,7 @@ class _Player:
                 elif stage == "done" and channel in ready:
                     spent.collectives += max(0.0, ready.pop(channel) - now)
                 if one.cycles is not None and stage != "start":
-                    spent.core(one.name, one.cycles / self.chip.clock)
+                    spent.core(one.name, one.cycles / self.chip.clock, costs.has_product(self.module, one))
             elif one.opcode in ("copy-start", "slice-start", "dynamic-slice-start", "dynamic-update-slice-start"):
                 copies = max(copies, now) + costs.hbm_bytes(self.module, where, one) / self.chip.hbm_rate
                 ready[one.name] = copies
@@ -161,7 +174,7 @@ class _Player:
                 spent.kernels += call.seconds
                 spent.calls[listed].add(call, 1)
             else:
-                spent.core(one.name, self._core(where, one))
+                spent.core(one.name, self._core(where, one), costs.has_product(self.module, one))
         return spent
 
     def _collective_part(

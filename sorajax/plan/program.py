@@ -51,8 +51,8 @@ def build(request: Request, mesh: Mesh) -> Program:
     return {"train": _train, "sample": _sample, "text": _text, "decode": _decode}[request.task](request, mesh)
 
 
-TRAINED = 5 * 4
-"""Bytes kept of a parameter that is trained: itself, its gradient, its average and two moments."""
+TRAINED = 5
+"""Numbers kept of a parameter that is trained: itself, its gradient, its average and two moments."""
 LARGE = ("kernel", "patch_kernel", "embedding")
 """Names of the parameters that ``Request.weights`` speaks of."""
 
@@ -71,9 +71,8 @@ def _placed(make: Callable[[], Any], mesh: Mesh, weights: str = "float32") -> An
 def resting_bytes(request: Request) -> int:
     """Bytes that lie on all devices together between steps: weights, and when training their average and moments."""
     tree = jax.eval_shape(_parts(request)[request.task])
-    large = jnp.dtype(request.weights).itemsize
     count = sum(leaf.size for leaf in jax.tree.leaves(tree))
-    return count * (TRAINED if request.task == "train" else large)
+    return count * jnp.dtype(request.weights).itemsize * (TRAINED if request.task == "train" else 1)
 
 
 def _array(mesh: Mesh, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
@@ -121,7 +120,7 @@ def _train(request: Request, mesh: Mesh) -> Program:
         ema = jax.tree.map(jnp.copy, model)
         return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(model))
 
-    state, shape, length = _placed(make, mesh), request.latent_shape, request.model.text.length
+    state, shape, length = _placed(make, mesh, request.weights), request.latent_shape, request.model.text.length
     batch = {
         "latents": _array(mesh, shape),
         "cover": _array(mesh, shape[:-1]),
@@ -133,7 +132,8 @@ def _train(request: Request, mesh: Mesh) -> Program:
     update = make_update(objective, optimizer, options.ema, objective.config.seed)
 
     def step(state: TrainState, text: jax.Array, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
-        return update(state, lambda ids, mask: text, batch)
+        new, metrics = update(state, lambda ids, mask: text, batch)
+        return jax.tree.map(lambda x, old: x.astype(old.dtype), new, state), metrics
 
     return Program(step, (state, text, batch), (0,), (_velocity, forward, 3.0))
 

@@ -37,6 +37,8 @@ def text(plan: Plan) -> str:
     lines += _slowest(best)
     lines += _work(best)
     lines += _job(plan)
+    if request.task == "train" and request.weights != "float32":
+        lines.append(f"  note         in {request.weights} throughout, for comparison; sorajax train keeps float32")
     return "\n".join(lines)
 
 
@@ -124,7 +126,13 @@ def _memory(best: Attempt, usable: int) -> list[str]:
 
 
 def _time(best: Attempt) -> list[str]:
-    names = {"xla": "XLA", "kernels": "Pallas kernels", "collectives": "waits for collectives", "copies": "for copies"}
+    names = {
+        "products": "products",
+        "elementwise": "elementwise",
+        "kernels": "Pallas kernels",
+        "collectives": "waits for collectives",
+        "copies": "for copies",
+    }
     parts = ", ".join(f"{label} {_seconds(best.parts[name])}" for name, label in names.items())
     lines = [f"  time         {parts}"]
     for kernel in best.kernels:

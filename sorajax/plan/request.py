@@ -28,7 +28,8 @@ class Request:
     dtype: str = "bfloat16"
     """Of the products' operands."""
     weights: str = "float32"
-    """Type in which kernels lie in memory when sampling; training keeps float32, and vectors are float32 always."""
+    """Type in which kernels lie in memory, and when training their gradients, average and moments; vectors are
+    float32. ``sorajax train`` keeps float32: the other says what a trainer would need that does not."""
 
     def __post_init__(self) -> None:
         """Raises InputError for an unknown task and for sizes that the model cannot make."""

@@ -1,6 +1,10 @@
 """What may be asked, and what is said of the rest."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
+from jax.experimental import mesh_utils
 
 from sorajax.errors import ConfigError, InputError
 from sorajax.plan import chips, meshes
@@ -103,36 +107,77 @@ def test_a_device_of_tpu7x_is_half_a_chip():
     ("mesh", "message"),
     [
         ({"sequence": 8}, "mesh axis 'sequence' is unknown; known: data, fsdp, seq, tensor"),
-        ({"fsdp": 4}, "mesh fsdp 4 has 4 devices, the topology 8"),
+        ({"fsdp": 4}, "mesh fsdp 4 has 4 devices, v6e:2x4 has 8; sizes must multiply to that"),
         ({"data": 8}, "mesh axis data is 8, which does not divide a batch of 2; use a divisor of 2"),
         ({"tensor": 8}, "mesh axis tensor is 8, which does not divide 12 heads"),
     ],
 )
 def test_a_mesh_that_does_not_divide_is_refused(mesh, message):
     with pytest.raises(InputError, match=message):
-        meshes.check(request(), mesh, 8)
+        meshes.check(request(), mesh, chips.parse("v6e:2x4"))
 
 
-def test_a_sequence_is_split_evenly():
-    with pytest.raises(InputError, match="mesh axis seq is 16, which does not divide 32760 tokens"):
-        meshes.check(request(), {"seq": 16}, 16)
+def test_tokens_that_do_not_divide_are_padded_and_such_meshes_come_later():
+    found = meshes.candidates(request(batch=2), chips.parse("v6e:4x4"), 10**9)
+    whole, padded = ({"data": 1, "fsdp": 1, "seq": seq, "tensor": 16 // seq} for seq in (4, 16))
+    assert found.index(whole) < found.index(padded)
+    with pytest.raises(InputError, match="mesh axis seq is 16, more than the 9 tokens of a clip"):
+        meshes.check(request(width=48, height=48, frames=1), {"seq": 16}, chips.parse("v6e:4x4"))
+
+
+def test_a_mesh_that_cannot_be_laid_on_the_torus_gets_those_nearest_to_it():
+    with pytest.raises(InputError, match="mesh data=8,fsdp=8 cannot be laid on v5p:4x4x4: .*; nearest: .*data=4,fsdp=16"):
+        meshes.check(request(batch=64), {"data": 8, "fsdp": 8}, chips.parse("v5p:4x4x4"))
 
 
 def test_meshes_that_split_tokens_come_first_where_weights_fit_and_others_where_they_do_not():
     few, many = chips.parse("v6e:2x4"), 10**9
     assert meshes.candidates(request(), few, many)[0] == {"data": 2, "fsdp": 1, "seq": 4, "tensor": 1}
     large = request(model=LARGE, width=1280, height=720)
-    first = meshes.candidates(large, few, resting=4 * 14_300_000_000)[0]
-    assert first["fsdp"] * first["tensor"] > 1
-    assert meshes.thriftiest(meshes.candidates(large, few, many)) == {"data": 1, "fsdp": 8, "seq": 1, "tensor": 1}
+    first = meshes.candidates(large, chips.parse("v5e:2x4"), resting=8 * 14_300_000_000)[0]
+    assert first["data"] == 1
+    assert meshes.thriftiest(meshes.candidates(large, few, many)) == {"data": 1, "fsdp": 1, "seq": 8, "tensor": 1}
 
 
 def test_every_candidate_divides():
-    for sizes in meshes.candidates(request(batch=3), chips.parse("v5e:4x4"), 10**9):
-        assert meshes.check(request(batch=3), sizes, 16) == sizes
+    slice_ = chips.parse("v5e:4x4")
+    for sizes in meshes.candidates(request(batch=3), slice_, 10**9):
+        assert meshes.check(request(batch=3), sizes, slice_) == sizes
 
 
-def test_meshes_that_lie_on_the_torus_come_before_those_that_cut_a_dimension():
-    found = meshes.candidates(request(batch=64), chips.parse("v5p:4x4x4"), 10**9)
-    cut = [any(size not in (1, 4, 16, 64) for size in sizes.values()) for sizes in found]
-    assert cut == sorted(cut) and any(cut)
+KINDS = {"v6e": "TPU v6 lite", "v5p": "TPU v5", "tpu7x": "TPU7x"}
+
+
+@pytest.mark.parametrize("name", ["v6e:2x4", "v6e:4x4", "v6e:4x8", "v5p:2x2x4", "v5p:4x4x4", "tpu7x:2x2x2"])
+def test_only_meshes_that_jax_lays_on_the_torus_are_tried(name):
+    slice_ = chips.parse(name)
+    sides = [*slice_.shape, 1][:3]
+    devices = [
+        SimpleNamespace(platform="tpu", device_kind=KINDS[slice_.chip.name], coords=place[::-1], core_on_chip=core)
+        for place in itertools.product(*(range(n) for n in sides[::-1]))
+        for core in range(slice_.chip.devices_per_chip)
+    ]
+    for data, fsdp, seq in itertools.product((1, 2, 4, 8, 16), repeat=3):
+        tensor, odd = divmod(slice_.devices, data * fsdp * seq)
+        if odd or not tensor:
+            continue
+        sizes = {"data": data, "fsdp": fsdp, "seq": seq, "tensor": tensor}
+        try:
+            mesh_utils.create_device_mesh(tuple(sizes.values()), devices)
+            laid = True
+        except NotImplementedError:
+            laid = False
+        assert meshes.lies_on(sizes, slice_) == laid, sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "slice_"),
+    [("v5litepod-8", "v5e:2x4"), ("v6e-8", "v6e:2x4"), ("v5p-8", "v5p:2x2x1"), ("v5p-64", "v5p:2x4x4")],
+)
+def test_accelerator_types_stand_for_their_usual_slices(name, slice_):
+    assert chips.parse(name).name == slice_
+
+
+def test_an_accelerator_type_of_no_such_size_gets_the_nearest_slices():
+    with pytest.raises(InputError, match="topology 'v6e-7' does not exist; nearest: v6e:2x4"):
+        chips.parse("v6e-7")
