@@ -148,7 +148,8 @@ def _training(row: dict[str, Any], batch: int) -> str:
 
 
 def _peer(rows: Rows, options: argparse.Namespace) -> None:
-    print("| case | peer: s, GiB | ours: s, GiB | products | elementwise | kernels | collectives | GB sent | MFU | mesh |")
+    head = "peer: s, GiB | ours: s, GiB | products | elementwise | kernels | collectives | GB sent | MFU | mesh"
+    print(f"| case | {head} |")
     print(f"|{'---|' * 10}")
     for case, preset, task, topology, seconds, peak in PEER:
         row = rows.get(f"peer {case}", _later(_request(preset, task, 1, "bfloat16"), topology, 4))

@@ -13,6 +13,8 @@ from functools import cached_property
 from sorajax.errors import InputError
 
 BITS = {"pred": 8, "bf16": 16, "token": 0, "opaque": 0}
+NO_ESTIMATE = 2**63 - 1
+"""What stands where the backend makes none, as for tpu7x's SparseCores."""
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = ")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -55,7 +57,7 @@ class Instruction:
     def cycles(self) -> int | None:
         """The backend's estimate, in cycles of the core's clock; None where it makes none."""
         found = re.search(r'"estimated_cycles":"(\d+)"', self.attributes)
-        return None if found is None else int(found[1])
+        return None if found is None or int(found[1]) == NO_ESTIMATE else int(found[1])
 
     @cached_property
     def called(self) -> dict[str, str]:

@@ -55,7 +55,9 @@ def check(request: Request, sizes: dict[str, int], slice_: Topology) -> dict[str
     product = math.prod(whole.values())
     if product != devices:
         named = " x ".join(f"{axis} {size}" for axis, size in whole.items() if size > 1) or "of 1"
-        raise InputError(f"mesh {named} has {product} devices, {slice_.name} has {devices}; sizes must multiply to that")
+        raise InputError(
+            f"mesh {named} has {product} devices, {slice_.name} has {devices}; sizes must multiply to that"
+        )
     wrong = problem(request, whole)
     if wrong:
         raise InputError(wrong)

@@ -9,7 +9,8 @@ runs one instruction at a time, a queue of copies between HBM and VMEM, and a qu
   it if these are more, / clock (``kernels``);
 - a collective takes its bytes over the links of its group (``network``). A synchronous one holds the core; an
   asynchronous one enters the links' queue at its start, and at its end the core waits for what is left of it.
-  Fusions that compute while a collective goes on count as computing. Copies between memories go alike;
+  Fusions that compute while a collective goes on count as computing. Copies between memories go alike, and so does
+  what is left to another core (SparseCore);
 - a loop takes its body's time as often as it runs, a conditional its longest branch.
 
 time = core busy (products + elementwise + kernels) + waits for collectives + waits for copies. The parts are returned
@@ -46,6 +47,13 @@ class Traffic:
     """By the algorithms that send least: each byte of another device's comes once."""
     seconds: float = 0
 
+    def add(self, other: "Traffic", times: float) -> None:
+        """Another part's, so many times."""
+        self.count += times * other.count
+        self.bytes += times * other.bytes
+        self.sent += times * other.sent
+        self.seconds += times * other.seconds
+
 
 @dataclass
 class Time:
@@ -81,15 +89,16 @@ class Time:
         for name in (*PARTS, "bytes"):
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
         for kind, traffic in other.traffic.items():
-            mine = self.traffic[kind]
-            mine.count += times * traffic.count
-            mine.bytes += times * traffic.bytes
-            mine.sent += times * traffic.sent
-            mine.seconds += times * traffic.seconds
+            self.traffic[kind].add(traffic, times)
         for name, calls in other.calls.items():
             self.calls[name].add(calls, times)
         for name, seconds in other.instructions.items():
             self.instructions[name] += times * seconds
+
+    def send(self, other: "Time", *, asynchronous: bool) -> None:
+        """The collectives of another core's part, whose time is its own."""
+        for (kind, _), traffic in other.traffic.items():
+            self.traffic[kind, asynchronous].add(traffic, 1)
 
     def core(self, instruction: str, seconds: float, product: bool) -> None:
         """The core does nothing but this."""
@@ -127,15 +136,16 @@ class _Player:
 
     def _run(self, where: Computation) -> Time:
         spent = Time()
-        links = copies = 0.0  # when each queue is empty
+        links = copies = apart = 0.0  # when each queue is empty
         ready: dict[str, float] = {}  # when what was started is done
+        sending: set[str] = set()  # of these, calls of another core that hold a collective
         for one in where.instructions.values():
             if one.opcode in costs.FREE:
                 if one.opcode in ("get-tuple-element", "bitcast") and one.operands and one.operands[0] in ready:
                     ready[one.name] = ready[one.operands[0]]
                 continue
             now = spent.seconds
-            spent.bytes += costs.hbm_bytes(self.module, where, one)
+            spent.bytes += 0 if one.opcode == "call-start" else costs.hbm_bytes(self.module, where, one)
             part = self._collective_part(where, one)
             if part is not None:
                 stage, channel, kind, inside, collective = part
@@ -155,12 +165,21 @@ class _Player:
             elif one.opcode in ("copy-start", "slice-start", "dynamic-slice-start", "dynamic-update-slice-start"):
                 copies = max(copies, now) + costs.hbm_bytes(self.module, where, one) / self.chip.hbm_rate
                 ready[one.name] = copies
-            elif one.opcode.endswith("-start") and "calls" in one.called:  # a computation on another core
-                ready[one.name] = now + self.run(one.called["calls"]).seconds
+            elif one.opcode in ("call-start", "async-start"):  # a computation on another core, as tpu7x's SparseCore
+                other = self.run(one.called.get("to_apply") or one.called["calls"])
+                if other.traffic:
+                    links = ready[one.name] = max(links, now) + other.seconds
+                    sending.add(one.name)
+                else:
+                    apart = ready[one.name] = max(apart, now) + other.seconds
+                spent.send(other, asynchronous=True)
+                spent.bytes += other.bytes
             elif one.opcode.endswith(("-done", "-update")):
                 ended = ready.get(one.operands[0], now) if one.operands else now
                 if one.opcode.endswith("-update"):
                     ready[one.name] = ended
+                elif one.operands and one.operands[0] in sending:
+                    spent.collectives += max(0.0, ended - now)
                 else:
                     spent.copies += max(0.0, ended - now)
             elif one.opcode == "while":

@@ -56,6 +56,26 @@ def test_a_second_collective_waits_for_the_first() -> None:
     assert time.traffic["all-gather", True].bytes == 2 * 4 * 128 * 512 * 2
 
 
+ASIDE = (
+    f"%aside (p: bf16[128,512]) -> bf16[512,512] {{\n  %p = bf16[128,512]{{1,0:S(1)}} parameter(0)\n{SYNC}}}\n".replace(
+        "%w", "%p"
+    )
+)
+
+
+@pytest.mark.parametrize(("cycles", "exposed"), [(1_500, GATHER - 1e-6), (15_000_000, 0.0)])
+def test_a_collective_on_another_core_is_on_the_links_all_the_same(cycles: int, exposed: float) -> None:
+    start = '  %s = ((), (), s32[1]) call-start(%w), async_execution_thread="sparsecore", to_apply=%aside\n'
+    done = "  %d = bf16[512,512]{1,0:S(1)} call-done(%s)\n"
+    time = play(ASIDE + program(start, work("a", cycles), done))
+    assert time.collectives == pytest.approx(exposed) and time.copies == 0
+    assert time.traffic["all-gather", True].count == 1
+
+
+def test_an_estimate_that_is_none_is_left_alone() -> None:
+    assert play(program(work("a", 2**63 - 1))).seconds < 1e-6
+
+
 def test_a_copy_from_memory_is_covered_by_work() -> None:
     start = "  %s = (bf16[128,512]{1,0:S(1)}, bf16[128,512]{1,0}, u32[]{:S(2)}) copy-start(%w)\n"
     bare, covered = (

@@ -126,7 +126,8 @@ def test_tokens_that_do_not_divide_are_padded_and_such_meshes_come_later():
 
 
 def test_a_mesh_that_cannot_be_laid_on_the_torus_gets_those_nearest_to_it():
-    with pytest.raises(InputError, match="mesh data=8,fsdp=8 cannot be laid on v5p:4x4x4: .*; nearest: .*data=4,fsdp=16"):
+    message = "mesh data=8,fsdp=8 cannot be laid on v5p:4x4x4: .*; nearest: .*data=4,fsdp=16"
+    with pytest.raises(InputError, match=message):
         meshes.check(request(batch=64), {"data": 8, "fsdp": 8}, chips.parse("v5p:4x4x4"))
 
 
