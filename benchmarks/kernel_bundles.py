@@ -5,7 +5,8 @@
 Needs libtpu (pip install 'sorajax[plan]'). The kernels are those that the presets meet at their own size, forward and
 backward, over video and over text, with tokens whole or split over up to eight devices. For each chip a process of its
 own compiles them for one device, one after the other, has the compiler write down their bundles, and counts them
-(sorajax/plan/kernels.py). Rows that are there already are kept. Takes about half a minute for each kernel.
+(sorajax/plan/kernels.py). Rows that are there already are kept, and those of kernels that no preset meets any more are
+dropped, unless --presets are given. Takes about half a minute for each kernel.
 """
 
 import argparse
@@ -52,6 +53,7 @@ def main() -> None:
 
 def _one(chip: str, presets: list[str], dump: Path) -> None:
     """In the child: each kernel that is not in the table yet."""
+    met = set()
     import jax
 
     from sorajax.plan import child, traced
@@ -64,6 +66,7 @@ def _one(chip: str, presets: list[str], dump: Path) -> None:
                 found = traced.kernels(jax.make_jaxpr(function)(*operands).jaxpr)
             for kernel, equation in found:
                 key, table = kernels.key(chip, kernel), json.loads(kernels.TABLE.read_text())
+                met.add(key)
                 if key in table:
                     continue
                 bundles = child.measure(equation, devices, dump)
@@ -72,6 +75,11 @@ def _one(chip: str, presets: list[str], dump: Path) -> None:
                 sizes = " ".join(block.partition("[")[2].rstrip("]") for block in kernel.blocks[:2])
                 counts = bundles.usual, bundles.first, bundles.last, bundles.products, bundles.cores
                 print(f"| {chip} | {kernel.name} | {sizes} | {' | '.join(map(str, counts))} |", flush=True)
+
+    if presets == list(PRESETS):
+        table = json.loads(kernels.TABLE.read_text())
+        left = {key: row for key, row in table.items() if key in met or not key.startswith(f"{chip} ")}
+        kernels.TABLE.write_text(json.dumps(left, indent=1) + "\n")
 
 
 def _calls(model: ModelConfig) -> Iterator[tuple[Any, tuple[Any, ...]]]:
