@@ -5,7 +5,7 @@
     kernels     which of them, or cuDNN on a GPU
     sequence    tokens split over devices: Ulysses, ring, or both
 
-``attention`` is the door.
+``attention`` is the door; ``tile`` says how many tokens suit it.
 """
 
 from functools import partial
@@ -16,6 +16,9 @@ import numpy as np
 
 from sorajax import mesh as meshes
 from sorajax.attention import kernels, sequence
+from sorajax.attention.kernels import tile
+
+__all__ = ["attention", "tile"]
 
 
 def attention(

@@ -43,6 +43,14 @@ def backward(
     return lax.platform_dependent(q, k, v, lengths, do, *rest, tpu=flash_gradients, **gpu, default=dense.backward)
 
 
+def tile(tokens: int) -> int:
+    """What the tokens are best a multiple of, for their own attention's kernel would pad them to it; 1 where none is
+    used."""
+    if tokens * tokens <= SMALL or jax.default_backend() != "tpu":
+        return 1
+    return block(tokens, _KEYS)
+
+
 def has_cudnn(device: Any) -> bool:
     """cuDNN's attention needs an NVIDIA GPU of compute capability 8.0 (Ampere) or later; JAX cannot even trace it
     where cuDNN is not installed."""
