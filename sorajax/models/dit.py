@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from sorajax.attention import tile
+from sorajax.attention import rope_table, tile
 from sorajax.config import DiTConfig
 from sorajax.mesh import constrain, param, parts
-from sorajax.models.attention import Attention, rope_table
+from sorajax.models.attention import Attention
 from sorajax.models.layers import F32, LayerNorm, Linear, layer_norm
 
 
@@ -64,6 +64,8 @@ class Block(nnx.Module):
         x = x + self.attn2(x if self.norm2 is None else self.norm2(x), text, None)
         y = layer_norm(x, self.eps) * (1 + scale2) + shift2
         y = constrain(jax.nn.gelu(self.ffn_in(y), approximate=True), "batch", "tokens", "mlp")
+        # A barrier, for XLA would take the GELU into the next product on a TPU and compute it again for each tile.
+        y = jax.lax.optimization_barrier(y.astype(self.ffn_out.dtype))
         x = x + self.ffn_out(y) * gate2
         return constrain(x, "batch", "tokens", None)
 

@@ -210,7 +210,8 @@ class Clock:
         self.assumed: set[str] = set()
         """Kernels whose length is not known, taken to run at the peak rate."""
 
-    def time(self, name: str, operands: list[Array]) -> tuple[str, Calls]:
+    def time(self, name: str, operands: list[Array], moved: float) -> tuple[str, Calls]:
+        """What to list a call as, and its time; ``moved`` bytes are its operands' and results'."""
         dims = [list(a.dims) for a in operands]
         same = [k for k in self.found if k.name == name and [_dims(t) for t in k.operands] == dims]
         if not same:
@@ -221,7 +222,7 @@ class Clock:
             self.assumed.add(name)
             took = kernel.flops / self.chip.peak
         else:
-            took = bundles.cycles(kernel.grid, self.chip) / self.chip.clock
+            took = max(bundles.cycles(kernel.grid, self.chip) / self.chip.clock, moved / self.chip.hbm_rate)
         return f"{name} {'x'.join(map(str, kernel.grid))}", Calls(1, took, kernel.flops)
 
 

@@ -33,8 +33,9 @@ from sorajax.plan.kernels import Calls
 from sorajax.plan.network import Coordinates
 
 PARTS = ("products", "elementwise", "kernels", "collectives", "copies")
-KernelTime = Callable[[str, list[Array]], tuple[str, Calls]]
-"""One Pallas call, from its name and operands, and what to list it as; may raise InputError for an unknown one."""
+KernelTime = Callable[[str, list[Array], float], tuple[str, Calls]]
+"""One Pallas call, from its name, operands and bytes moved, and what to list it as; may raise InputError for an unknown
+one."""
 
 
 @dataclass
@@ -189,7 +190,8 @@ class _Player:
             elif one.opcode == "call":
                 spent.add(self.run(one.called["to_apply"]), 1)
             elif one.target == "tpu_custom_call":
-                listed, call = self.device.kernel_time(kernel_name(one), where.operand_arrays(one))
+                moved = costs.hbm_bytes(self.module, where, one)
+                listed, call = self.device.kernel_time(kernel_name(one), where.operand_arrays(one), moved)
                 spent.kernels += call.seconds
                 spent.calls[listed].add(call, 1)
             else:
