@@ -1,21 +1,23 @@
-"""Length of the attention kernels, by chip and block sizes: writes sorajax/plan/bundles.json.
+"""Length of the kernels of attention, by chip and block sizes: writes sorajax/plan/bundles.json.
 
     python benchmarks/kernel_bundles.py [--chips v5e v6e] [--presets wan2.1-t2v-14b]
 
 Needs libtpu (pip install 'sorajax[plan]'). The kernels are those that the presets meet at their own size, forward and
 backward, over video and over text, with tokens whole or split over up to eight devices. For each chip a process of its
 own compiles them for one device, one after the other, has the compiler write down their bundles, and counts them
-(sorajax/plan/kernels.py). Rows that are there already are kept, and those of kernels that no preset meets any more are
+(sorajax/plan/kernels.py). Tokens are padded as the transformer pads them. Rows that are there already are kept, and those of kernels that no preset meets any more are
 dropped, unless --presets are given. Takes about half a minute for each kernel.
 """
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,8 @@ def _one(chip: str, presets: list[str], dump: Path) -> None:
 
     from sorajax.plan import child, traced
 
+    jax.default_backend = lambda: "tpu"  # as the planner's compiling process has it
+
     devices = child.topology_devices(f"{chip}:{'2x2' if CHIPS[chip].dimensions == 2 else '2x2x1'}")[:1]
     mesh = jax.make_mesh((1,), ("alone",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
     for preset in presets:
@@ -88,23 +92,32 @@ def _calls(model: ModelConfig) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     import jax.numpy as jnp
 
     from sorajax.attention import kernels as attention
+    from sorajax.attention import rotary
 
     size = model.sample
     request = Request(task="sample", model=model, width=size.width, height=size.height, frames=size.frames)
-    tokens, heads, channels = request.tokens, model.dit.num_attention_heads, model.dit.attention_head_dim
+    heads, channels = model.dit.num_attention_heads, 2 * model.dit.attention_head_dim
 
-    def array(length: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((1, length, 2, channels), jnp.bfloat16)
+    def array(*shape: int, dtype: Any = jnp.bfloat16) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, *shape), dtype)
 
-    for split in (n for n in SPLITS if tokens % n == 0):
+    for split in SPLITS:
+        multiple = math.lcm(split, attention.tile(request.tokens))
+        tokens = -(-request.tokens // multiple) * multiple
         own = tokens // split
         whole = tokens if heads % split == 0 else own  # by Ulysses, or else by a ring
         for queries, keys in ((whole, whole), (own, model.text.length)):
-            row = jax.ShapeDtypeStruct((1, 2, queries), jnp.float32)
-            lengths = jax.ShapeDtypeStruct((1,), jnp.int32)
-            q, k = array(queries), array(keys)
-            yield attention.flash_forward, (q, k, k, lengths)
-            yield attention.flash_gradients, (q, k, k, lengths, q, row, row)
+            q, k = array(queries, channels), array(keys, channels)
+            lengths, row = jax.ShapeDtypeStruct((1,), jnp.int32), array(2, queries, dtype=jnp.float32)
+            yield partial(attention.flash_forward, heads=2), (q, k, k, lengths)
+            yield partial(attention.flash_gradients, heads=2), (q, k, k, lengths, q, row, row)
+        table = jax.ShapeDtypeStruct((own, model.dit.attention_head_dim), jnp.float32)
+        wide = model.dit.dim
+        for types in ((jnp.float32, jnp.bfloat16), (jnp.bfloat16, jnp.float32)):
+            yield (
+                partial(rotary.by_kernel, scale=1.0, dtype=types[1]),
+                (array(own, wide, dtype=types[0]), (table, table)),
+            )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Names are imported when first used, so ``import sorajax`` costs nothing.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ _HOMES = {
     "generate": "pipeline",
     "load": "pipeline",
 }
+
+# How much of a TPU's fast memory the tiles of a product may take. The default of 16 MiB leaves the matrix units waiting:
+# a step of a large model is 5 to 25 % faster so. It is read when JAX first looks for devices; one's own value stays.
+_LIMIT = "--xla_tpu_scoped_vmem_limit_kib"
+if _LIMIT not in os.environ.get("LIBTPU_INIT_ARGS", ""):
+    os.environ["LIBTPU_INIT_ARGS"] = f"{os.environ.get('LIBTPU_INIT_ARGS', '')} {_LIMIT}=65536".strip()
 
 
 def __getattr__(name: str) -> Any:

@@ -254,4 +254,4 @@ class _Player:
 
 def kernel_name(one: Instruction) -> str:
     """The name that a Pallas call was given, without what tells its copies apart, as in ".1" and ".clone"."""
-    return re.sub(r"(\.(\d+|clone|remat\d*|sunk))+$", "", one.name)
+    return re.sub(r"(\.(\d+|clone|remat\d*|sunk|\w+_ref))+$", "", one.name)
