@@ -41,8 +41,8 @@ _HOMES = {
     "load": "pipeline",
 }
 
-# How much of a TPU's fast memory the tiles of a product may take. The default of 16 MiB leaves the matrix units waiting:
-# a step of a large model is 5 to 25 % faster so. It is read when JAX first looks for devices; one's own value stays.
+# How much of a TPU's fast memory the tiles of a product may take. With the default of 16 MiB the matrix units wait: a
+# step of a large model is predicted to take 4 to 8 % longer. Read when JAX looks for devices; one's own value stays.
 _LIMIT = "--xla_tpu_scoped_vmem_limit_kib"
 if _LIMIT not in os.environ.get("LIBTPU_INIT_ARGS", ""):
     os.environ["LIBTPU_INIT_ARGS"] = f"{os.environ.get('LIBTPU_INIT_ARGS', '')} {_LIMIT}=65536".strip()

@@ -17,9 +17,7 @@ LARGEST = 1 << 28
 NEVER = -1e30
 
 
-def forward(
-    q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, *, heads: int
-) -> tuple[jax.Array, jax.Array]:
+def forward(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, *, heads: int) -> tuple[jax.Array, jax.Array]:
     """softmax2(q k^T) v in f32 [b, l, n h], and log2 of the softmax's denominator, f32 [b, n, l].
 
     q [b, l, n h] is scaled by log2(e) / sqrt(h); k and v are [b, s, n h]; lengths int32 [b] says how many keys

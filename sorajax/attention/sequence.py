@@ -98,9 +98,7 @@ def _ring_backward(heads: int, how: Split, length: int, kept: Arrays, do: jax.Ar
     for step in range(how.ring):
         following = _pass_on(kv, how) if step + 1 < how.ring else kv
         counted = _counted(how, step, k.shape[1], length, len(k))
-        part, *parts = kernels.backward(
-            q, *kv, counted, do, denominator, delta, heads=heads, whole=how.ring == 1
-        )
+        part, *parts = kernels.backward(q, *kv, counted, do, denominator, delta, heads=heads, whole=how.ring == 1)
         dq = dq + part
         # The gradients travel with their keys, and are home after the last step.
         sums = tuple(x + y for x, y in zip(sums, parts, strict=True))

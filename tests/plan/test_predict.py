@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sorajax.plan import chips, hlo, predict
+from sorajax.plan.hlo import Array
 from sorajax.plan.kernels import Calls
 
 SAMPLES = Path(__file__).with_name("samples")
@@ -15,7 +16,9 @@ GATHER = 128 * 512 * 2 * 4 * 3 / 4 / (2 * V5E.link_rate)
 
 
 def play(text: str, kernel_seconds: float = 0.0) -> predict.Time:
-    device = predict.Device(chips.parse("v5e:2x2"), WHERE, lambda name, operands, moved: (name, Calls(1, kernel_seconds)))
+    device = predict.Device(
+        chips.parse("v5e:2x2"), WHERE, lambda name, operands, moved: (name, Calls(1, kernel_seconds))
+    )
     return predict.time(hlo.parse(text), device)
 
 
@@ -114,7 +117,8 @@ def test_kernels_in_a_loop_are_asked_for_and_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["flash_forward.1", "flash_forward.clone.2", "flash_forward", "flash_forward.3.k_ref", "flash_forward.q_ref"]
+    "name",
+    ["flash_forward.1", "flash_forward.clone.2", "flash_forward", "flash_forward.3.k_ref", "flash_forward.q_ref"],
 )
 def test_copies_of_a_kernel_bear_its_name(name: str) -> None:
     assert predict.kernel_name(hlo.Instruction(name, "custom-call", (), (), "")) == "flash_forward"
