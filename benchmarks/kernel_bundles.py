@@ -6,7 +6,8 @@ Needs libtpu (pip install 'sorajax[plan]'). The kernels are those that the prese
 backward, over video and over text, with tokens whole or split over up to eight devices. For each chip a process of its
 own compiles them for one device, one after the other, has the compiler write down their bundles, and counts them
 (sorajax/plan/kernels.py). Tokens are padded as the transformer pads them. Rows that are there already are kept, and
-those of kernels that no preset meets any more are dropped, unless --presets are given. Takes about half a minute for each kernel.
+those of kernels that no preset meets any more are dropped, unless --presets are given. Takes about half a minute for
+each kernel.
 """
 
 import argparse

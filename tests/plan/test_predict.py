@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from sorajax.plan import chips, hlo, predict
-from sorajax.plan.hlo import Array
 from sorajax.plan.kernels import Calls
 
 SAMPLES = Path(__file__).with_name("samples")
