@@ -1,4 +1,4 @@
-"""The ``sorajax`` command: generate and train.
+"""The ``sorajax`` command: generate, train and plan.
 
 Results go to stdout; stderr holds a progress bar, or one line that says what is wrong. Exit codes: 0, 2 for what a
 user can mend, 130 after Ctrl-C.
@@ -73,6 +73,27 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--minutes", type=float, help="stop after so many minutes; the same command goes on later")
     command.add_argument("--steps", type=int, help="train to this step instead of the config's")
     command.set_defaults(run=_train)
+
+    command = commands.add_parser("plan", help="what a task needs on TPUs that are not here", allow_abbrev=False)
+    command.add_argument("model", metavar="MODEL", help="a config (TOML), the name of a shipped one, or a model folder")
+    command.add_argument("--topology", required=True, metavar="TPU", help="a slice, as in v5e:2x4 or v5p-16")
+    command.add_argument("--task", default="sample", help="train, sample (one guided step), text or decode")
+    command.add_argument("--size", metavar="WxH", help="width and height in pixels (default: the model's)")
+    command.add_argument("--frames", type=int, help="number of frames (default: the model's)")
+    command.add_argument("--batch", type=int, default=1, help="clips at once, of all devices together (default: 1)")
+    command.add_argument("--mesh", metavar="AXIS=N,...", help="try this mesh alone, as in fsdp=4,seq=2")
+    command.add_argument("--weights", default="float32", help="type of weights in memory: float32 or bfloat16")
+    command.add_argument("--tries", type=int, default=3, help="meshes to try (default: 3)")
+    command.add_argument("--steps", type=int, help="steps of the whole job, for its time and energy")
+    command.add_argument("--watts", type=float, help="power of a device, where none is published")
+    command.add_argument("--timeout", type=float, default=60, metavar="MINUTES", help="for each compile (default: 60)")
+    command.add_argument(
+        "--compare", nargs="+", default=[], metavar="TPU", help="other slices, each in a line of a table"
+    )
+    command.add_argument("--prices", metavar="TPU=X,...", help="price of a chip's hour, as in v5e=1.2,v6e=2.7")
+    command.add_argument("--chart", metavar="FILE", help="draw time and cost against chips (.png, .svg or .pdf)")
+    command.add_argument("--json", action="store_true", help="print the plan as JSON")
+    command.set_defaults(run=_plan)
     return parser
 
 
@@ -151,6 +172,58 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.steps is not None:
         config = dataclasses.replace(config, steps=arguments.steps)
     print(train(config, runs=Path(arguments.runs), minutes=arguments.minutes))
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from sorajax.errors import InputError
+    from sorajax.plan import chart, chips, report
+    from sorajax.plan.planner import Plan, plan
+    from sorajax.plan.request import Request, find_model, parse_mesh, parse_prices
+
+    model = find_model(arguments.model)
+    defaults = model.sample
+    width, height = (defaults.width, defaults.height) if arguments.size is None else _size(arguments.size)
+    request = Request(
+        task=arguments.task,
+        model=model,
+        width=width,
+        height=height,
+        frames=defaults.frames if arguments.frames is None else arguments.frames,
+        batch=arguments.batch,
+        weights=arguments.weights,
+    )
+    prices = {} if arguments.prices is None else parse_prices(arguments.prices)
+    mesh = None if arguments.mesh is None else parse_mesh(arguments.mesh)
+    topologies = dict.fromkeys([arguments.topology, *arguments.compare])
+    for topology in topologies:
+        chips.parse(topology)
+    if arguments.chart is not None:
+        chart.check(Path(arguments.chart))
+    found: dict[str, Plan | InputError] = {}
+    for topology in topologies:
+        try:
+            found[topology] = plan(
+                request,
+                topology,
+                mesh=mesh,
+                tries=arguments.tries,
+                steps=arguments.steps,
+                watts=arguments.watts,
+                timeout=60 * arguments.timeout,
+                progress=lambda line: print(line, file=sys.stderr),
+            )
+        except InputError as error:
+            if not arguments.compare:
+                raise
+            found[topology] = error
+    if arguments.chart is not None:
+        chart.draw([one for one in found.values() if isinstance(one, Plan)], Path(arguments.chart), prices)
+    only = found[arguments.topology]
+    if arguments.compare or isinstance(only, InputError):
+        print(report.all_to_json(found) if arguments.json else report.compare(found, prices))
+    else:
+        print(report.to_json(only) if arguments.json else report.text(only))
     return 0
 
 

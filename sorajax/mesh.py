@@ -25,7 +25,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "heads": ("tensor",),  # attention heads, of parameters and activations
     "mlp": ("tensor",),
     "vocab": ("tensor",),
-    "embed": ("fsdp",),  # the model dimension of parameters
+    "embed": ("fsdp", "seq"),  # the model dimension of parameters
     "conv_out": ("fsdp",),
     "layers": (),
 }

@@ -32,7 +32,9 @@ def test_the_sampler_gives_the_same_latents(differences, mesh):
     assert differences[mesh]["latents"] < 1e-5
 
 
-@pytest.mark.parametrize(("mesh", "shards"), [("data", 1), ("fsdp", 8), ("tensor", 2), ("mixed", 4), ("all", 4)])
+@pytest.mark.parametrize(
+    ("mesh", "shards"), [("data", 1), ("fsdp", 8), ("tensor", 2), ("seq", 8), ("mixed", 4), ("all", 8)]
+)
 def test_parameters_are_really_split(differences, mesh, shards):
     assert differences[mesh]["shards"] == differences[mesh]["warm"] == shards
 

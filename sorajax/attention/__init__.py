@@ -4,8 +4,9 @@
     flash       Pallas kernels for TPUs, with ``flash_backward``
     kernels     which of them, or cuDNN on a GPU
     sequence    tokens split over devices: Ulysses, ring, or both
+    rotary      rotary positions
 
-``attention`` is the door.
+``attention`` is the door; ``rope_table`` makes its positions, and ``tile`` says how many tokens suit it.
 """
 
 from functools import partial
@@ -13,45 +14,94 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from sorajax import mesh as meshes
 from sorajax.attention import kernels, sequence
+from sorajax.attention.kernels import tile
+from sorajax.attention.rotary import Table, rope_table, rotate
+
+__all__ = ["attention", "rope_table", "tile"]
 
 
 def attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, dtype: jnp.dtype, *, length: int | None = None, same: bool = True
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    heads: int,
+    dtype: jnp.dtype,
+    *,
+    rope: Table | None = None,
+    length: int | None = None,
+    same: bool = True,
 ) -> jax.Array:
-    """softmax(q k^T / sqrt(h)) v for q [b, l, n, h], k and v [b, s, n, h] -> f32 [b, l, n, h].
+    """softmax(q k^T / sqrt(h)) v of each head: q [b, l, n h], k and v [b, s, n h] -> f32 [b, l, n h].
 
     Products take ``dtype`` operands and sum in f32; the softmax is in f32. On the mesh that ``jax.set_mesh`` has set,
-    batch and heads are split by the rules, and tokens over its axis ``seq``.
+    batch and heads are split by the rules, and tokens over its axis ``seq``. Heads stay side by side in the channels
+    as the projections leave them: an axis of their own is another layout in a TPU's memory, and costs a copy.
 
     Args:
+        heads: n.
+        rope: positions by which queries and keys are turned first, from ``rope_table``; l and s are then the same.
         length: how many keys count, from the first on; default all.
         same: queries and keys are of the same tokens, so both are split. Else keys are whole on every device.
     """
-    l, s, (n, h) = q.shape[1], k.shape[1], q.shape[2:]
+    (b, l, channels), s = q.shape, k.shape[1]
     length = s if length is None else length
     mesh = jax.sharding.get_abstract_mesh()
     split_tokens = same and not mesh.empty and mesh.shape[meshes.SEQUENCE] > 1 and l % mesh.shape[meshes.SEQUENCE] == 0
     if not split_tokens and length == s and l * s <= kernels.SMALL:
-        return _plain(q, k, v, dtype)
-    q, k, v = (q * (np.log2(np.e) / np.sqrt(h))).astype(dtype), k.astype(dtype), v.astype(dtype)
+        return _plain(q, k, v, heads, dtype, rope, same)
+    scale = float(np.log2(np.e) / np.sqrt(channels // heads))
     if mesh.empty or mesh.size == 1:
-        return sequence.attend(q, k, v, sequence.Split(), length)
-    queries = meshes.spec(("batch", "tokens", "heads", None), q.shape, mesh)
-    keys = queries if split_tokens else meshes.spec(("batch", None, "heads", None), k.shape, mesh)
-    how = sequence.Split()
-    if split_tokens:
-        own = n // (mesh.shape[queries[2]] if isinstance(queries[2], str) else 1)
-        how = sequence.split(meshes.SEQUENCE, mesh.shape[meshes.SEQUENCE], own)
-    local = partial(sequence.attend, how=how, length=length)
-    return jax.shard_map(local, in_specs=(queries, keys, keys), out_specs=queries, check_vma=False)(q, k, v)
+        return _local(q, k, v, rope, heads=heads, dtype=dtype, scale=scale, how=sequence.Split(), length=length)
+    queries = meshes.spec(("batch", "tokens", "heads"), (b, l, heads), mesh)
+    keys = queries if split_tokens else meshes.spec(("batch", None, "heads"), (b, s, heads), mesh)
+    own = heads // (mesh.shape[queries[2]] if isinstance(queries[2], str) else 1)
+    how = sequence.split(meshes.SEQUENCE, mesh.shape[meshes.SEQUENCE], own) if split_tokens else sequence.Split()
+    local = partial(_local, heads=own, dtype=dtype, scale=scale, how=how, length=length)
+    tables = PartitionSpec(keys[1], None)
+    return jax.shard_map(local, in_specs=(queries, keys, keys, tables), out_specs=queries, check_vma=False)(
+        q, k, v, rope
+    )
 
 
-def _plain(q: jax.Array, k: jax.Array, v: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def _local(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    rope: Table | None,
+    *,
+    heads: int,
+    dtype: jnp.dtype,
+    scale: float,
+    how: sequence.Split,
+    length: int,
+) -> jax.Array:
+    """What one device does with its part."""
+    if rope is None:
+        q, k = (q * scale).astype(dtype), k.astype(dtype)
+    else:
+        q, k = rotate(q, rope, scale, dtype), rotate(k, rope, 1.0, dtype)
+    return sequence.attend(q, k, v.astype(dtype), heads, how, length)
+
+
+def _plain(
+    q: jax.Array, k: jax.Array, v: jax.Array, heads: int, dtype: jnp.dtype, rope: Table | None, same: bool
+) -> jax.Array:
     """Where the scores are small; XLA splits this by itself."""
-    scale = 1 / np.sqrt(q.shape[-1])
-    q, k, v = ((x * factor).astype(dtype) for x, factor in ((q, scale), (k, 1), (v, 1)))
+    scale = float(np.sqrt(heads / q.shape[2]))
+    if rope is None:
+        q, k = q * scale, k
+    else:
+        q, k = rotate(q, rope, scale, dtype), rotate(k, rope, 1.0, dtype)
+
+    def split(x: jax.Array, tokens: str | None) -> jax.Array:
+        return meshes.constrain(x.reshape(*x.shape[:2], heads, -1), "batch", tokens, "heads", None).astype(dtype)
+
+    keys = "tokens" if same else None
+    q, k, v = split(q, "tokens"), split(k, keys), split(v, keys)
     weights = jax.nn.softmax(jnp.einsum("blnh,bsnh->bnls", q, k, preferred_element_type=jnp.float32), axis=-1)
-    return jnp.einsum("bnls,bsnh->blnh", weights.astype(dtype), v, preferred_element_type=jnp.float32)
+    out = jnp.einsum("bnls,bsnh->blnh", weights.astype(dtype), v, preferred_element_type=jnp.float32)
+    return out.reshape(*out.shape[:2], -1)

@@ -1,43 +1,14 @@
-"""Wan's attention: the projections around ``sorajax.attention``, and rotary positions.
+"""Wan's attention: the projections around ``sorajax.attention``.
 
 Letters: b batch, l queries, s keys, n heads, h head channels, d = n h.
 """
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from sorajax.attention import attention
-from sorajax.mesh import constrain
 from sorajax.models.layers import Linear, RMSNorm
-
-
-def rope_table(grid: tuple[int, int, int], head_dim: int, theta: float = 10000.0) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines of 3-D rotary positions, each f32 [t h w, head_dim / 2].
-
-    The head's channel pairs are shared between time, height and width as Wan does: 2 (head_dim // 6) channels
-    each for height and width, the rest for time. Angles are computed in float64.
-    """
-    space = 2 * (head_dim // 6)
-    angles = []
-    for axis, (size, dim) in enumerate(zip(grid, (head_dim - 2 * space, space, space), strict=True)):
-        frequencies = theta ** -(np.arange(0, dim, 2, dtype=np.float64) / dim)
-        angle = np.arange(size, dtype=np.float64)[:, None] * frequencies
-        angles.append(angle.reshape([size if i == axis else 1 for i in range(3)] + [dim // 2]))
-
-    def join(parts: list[np.ndarray]) -> jax.Array:  # broadcast in the program, so that no large constant is kept
-        full = [jnp.broadcast_to(jnp.asarray(p, jnp.float32), (*grid, p.shape[-1])) for p in parts]
-        return jnp.concatenate(full, -1).reshape(-1, head_dim // 2)
-
-    return join([np.cos(a) for a in angles]), join([np.sin(a) for a in angles])
-
-
-def rotate(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Rotate neighbouring channel pairs of x [b, l, n, h] by the angles of ``rope_table`` (arXiv 2104.09864)."""
-    cos, sin = (table[:, None, :] for table in rope)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1).reshape(x.shape)
 
 
 class Attention(nnx.Module):
@@ -62,16 +33,6 @@ class Attention(nnx.Module):
         """x [b, l, d] attends to context [b, s, d], or to the first ``length`` of it -> [b, l, d]; the same array for
         both is self-attention. ``rope`` turns queries and keys if given."""
 
-        def split(y: jax.Array) -> jax.Array:
-            return y.reshape(*y.shape[:2], self.heads, -1)
-
-        q = split(self.norm_q(self.to_q(x)))
-        k = split(self.norm_k(self.to_k(context)))
-        v = split(self.to_v(context))
-        if rope is not None:
-            q, k = rotate(q, rope), rotate(k, rope)
-        keys = "tokens" if context is x else None
-        q = constrain(q, "batch", "tokens", "heads", None)
-        k, v = (constrain(y, "batch", keys, "heads", None) for y in (k, v))
-        out = attention(q, k, v, self.dtype, length=length, same=context is x)
-        return self.to_out(out.reshape(x.shape))
+        q, k, v = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(context)), self.to_v(context)
+        out = attention(q, k, v, self.heads, self.dtype, rope=rope, length=length, same=context is x)
+        return self.to_out(out)

@@ -4,14 +4,17 @@ Letters: b batch, l = t h w video tokens, s text tokens, d model channels. Norms
 stream are f32; products take operands of ``dtype``. Wan technical report: arXiv 2503.20314, section 4.2.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from sorajax.attention import rope_table, tile
 from sorajax.config import DiTConfig
 from sorajax.mesh import constrain, param, parts
-from sorajax.models.attention import Attention, rope_table
+from sorajax.models.attention import Attention
 from sorajax.models.layers import F32, LayerNorm, Linear, layer_norm
 
 
@@ -61,6 +64,8 @@ class Block(nnx.Module):
         x = x + self.attn2(x if self.norm2 is None else self.norm2(x), text, None)
         y = layer_norm(x, self.eps) * (1 + scale2) + shift2
         y = constrain(jax.nn.gelu(self.ffn_in(y), approximate=True), "batch", "tokens", "mlp")
+        # A barrier, for XLA would take the GELU into the next product on a TPU and compute it again for each tile.
+        y = jax.lax.optimization_barrier(y.astype(self.ffn_out.dtype))
         x = x + self.ffn_out(y) * gate2
         return constrain(x, "batch", "tokens", None)
 
@@ -101,7 +106,8 @@ class DiT(nnx.Module):
         if self.position is not None:
             x = x + self.position[...][:t, :h, :w].reshape(1, t * h * w, -1)
         length = t * h * w
-        spare = -length % parts("tokens")  # so that every device has as many tokens as the others
+        # So that every device has as many tokens as the others, and no block pads them for its kernel.
+        spare = -length % math.lcm(parts("tokens"), tile(length))
         x = constrain(jnp.pad(x, ((0, 0), (0, spare), (0, 0))), "batch", "tokens", None)
 
         time = self.time_out(jax.nn.silu(self.time_in(sinusoid(timestep, config.freq_dim))))

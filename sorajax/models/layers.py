@@ -87,8 +87,8 @@ class RMSNorm(nnx.Module):
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:
     """LayerNorm over the last axis without affine parameters, in f32."""
     x = x.astype(jnp.float32)
-    x = x - jnp.mean(x, -1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
+    mean, square = jnp.mean(x, -1, keepdims=True), jnp.mean(x * x, -1, keepdims=True)  # in one pass over x
+    return (x - mean) * jax.lax.rsqrt(jnp.maximum(square - mean * mean, 0) + eps)
 
 
 class LayerNorm(nnx.Module):

@@ -106,9 +106,23 @@ OWN = {"video": "video", "vae_loss": "vae"}
 def load(path: str | Path) -> TrainConfig:
     """Read a training config; its ``base`` gives the values that it does not set itself.
 
-    A base is a file, sought beside the config first, or a preset.
+    A base is a file, sought beside the config first, or a preset. Raises ConfigError for a file that describes a
+    model alone.
     """
-    return from_dict(TrainConfig, _resolve(find(path), ()), str(path))
+    values = _resolve(find(path), ())
+    if "objective" not in values:
+        raise ConfigError(
+            f"{path} describes a model and no training; give a config with base = {str(path)!r} and an objective"
+        )
+    return from_dict(TrainConfig, values, str(path))
+
+
+def load_model(path: str | Path) -> ModelConfig:
+    """The model that a config or preset describes, whether or not it trains it. Raises ConfigError if it has none."""
+    values = _resolve(find(path), ())
+    if not isinstance(values.get("model"), dict):
+        raise ConfigError(f"{path} describes no model; it needs a table [model], or a base that has one")
+    return from_dict(ModelConfig, values["model"], f"{path}: model")
 
 
 def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

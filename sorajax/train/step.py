@@ -116,10 +116,10 @@ def init_state(objective: Objective, optimizer: optax.GradientTransformation, se
         return jax.jit(make, out_shardings=shardings(jax.eval_shape(make), mesh))()
 
 
-def make_step(
-    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
-) -> Callable[[TrainState, Any, Mapping[str, np.ndarray]], tuple[TrainState, Metrics]]:
-    """The compiled step (state, frozen, batch) -> (state, metrics). The old state's memory is given up.
+def make_update(
+    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int
+) -> Callable[[TrainState, Any, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
+    """The step (state, frozen, batch) -> (state, metrics) as a pure function.
 
     Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one.
     """
@@ -135,7 +135,14 @@ def make_step(
         metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
         return TrainState(step=state.step + 1, model=model, ema=average, opt_state=opt_state), metrics
 
-    compiled = jax.jit(update, donate_argnums=0)
+    return update
+
+
+def make_step(
+    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
+) -> Callable[[TrainState, Any, Mapping[str, np.ndarray]], tuple[TrainState, Metrics]]:
+    """``make_update`` compiled for a mesh. The old state's memory is given up."""
+    compiled = jax.jit(make_update(objective, optimizer, ema, seed), donate_argnums=0)
 
     def step(state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, Metrics]:
         placed = {k: jax.device_put(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}

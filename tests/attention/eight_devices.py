@@ -46,8 +46,10 @@ def compare(axes, arrays, wanted, **options) -> dict[str, float]:
 
         @jax.jit
         def run(q, k, v, do):
-            out, pull = jax.vjp(lambda q, k, v: attention(q, k, v, jnp.float32, **options), q, k, v)
-            return out, *pull(do)
+            heads = q.shape[2]
+            flat = [x.reshape(*x.shape[:2], -1) for x in (q, k, v, do)]
+            out, pull = jax.vjp(lambda q, k, v: attention(q, k, v, heads, jnp.float32, **options), *flat[:3])
+            return [x.reshape(*x.shape[:2], heads, -1) for x in (out, *pull(flat[3]))]
 
         got = [np.asarray(x) for x in run(*arrays)]
     length = options.get("length") or wanted[0].shape[1]
