@@ -14,6 +14,7 @@ import optax.contrib
 from flax import nnx
 from jax.sharding import Mesh
 
+from sorajax.hosts.arrays import place
 from sorajax.mesh import batch_sharding, shardings
 from sorajax.train.config import OptimizerConfig
 
@@ -30,8 +31,12 @@ class Objective(Protocol):
         """A new model."""
         ...
 
-    def batch(self, index: int) -> Mapping[str, np.ndarray]:
-        """Host arrays [b, ...] of batch ``index``: a function of the seed and the index alone."""
+    def size(self, index: int) -> int:
+        """Rows of batch ``index``."""
+        ...
+
+    def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
+        """Host arrays [b, ...] of batch ``index``, a function of the seed and the index alone; or only its ``rows``."""
         ...
 
     def loss(
@@ -121,7 +126,8 @@ def make_update(
 ) -> Callable[[TrainState, Any, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
     """The step (state, frozen, batch) -> (state, metrics) as a pure function.
 
-    Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one.
+    Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one. The batch is
+    one of host arrays, the same in every process, or is on the mesh already.
     """
 
     def update(state: TrainState, frozen: Any, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Metrics]:
@@ -145,7 +151,7 @@ def make_step(
     compiled = jax.jit(make_update(objective, optimizer, ema, seed), donate_argnums=0)
 
     def step(state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, Metrics]:
-        placed = {k: jax.device_put(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}
+        placed = {k: place(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}
         with jax.set_mesh(mesh):
             return compiled(state, frozen, placed)
 
