@@ -139,7 +139,8 @@ def make_update(
         decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
         average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema, model)
         metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
-        return TrainState(step=state.step + 1, model=model, ema=average, opt_state=opt_state), metrics
+        new = TrainState(step=state.step + 1, model=model, ema=average, opt_state=opt_state)
+        return jax.lax.with_sharding_constraint(new, shardings(new, mesh)), metrics  # as it came: compiled once
 
     return update
 

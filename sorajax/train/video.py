@@ -43,9 +43,9 @@ class VideoObjective:
         dtype = jnp.dtype(config.dtype)
         self.model_config = folders.load_config(folder)  # with the latents' statistics
         _check_stages(config.model, self.model_config, folder)
-        self.text = TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0))
+        self.text = nnx.eval_shape(lambda: TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0)))
         load_text(self.text, folders.load_part(folder, "text_encoder"))
-        self.vae = VAE(self.model_config.vae, rngs=nnx.Rngs(0))
+        self.vae = nnx.eval_shape(lambda: VAE(self.model_config.vae, rngs=nnx.Rngs(0)))
         load_vae(self.vae, folders.load_part(folder, "vae"))
         self.tokenizer = Tokenizer(folder / folders.TOKENIZER)
         self.frozen: Any = self.text
