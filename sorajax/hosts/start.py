@@ -1,5 +1,6 @@
 """Joining the processes of a job: by flags, by environment, or as the cluster says."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -51,6 +52,7 @@ def join(
             time.sleep(links.GRACE)  # a collective may have failed because a peer is lost: the watch then ends us
         lines = str(error).strip().splitlines() or [type(error).__name__]
         joined.leave("interrupted" if isinstance(error, KeyboardInterrupt) else lines[0])
+        atexit.register(links.exit_now, 1)  # else JAX waits at exit for the processes that this one has ended
         raise
     import jax
 

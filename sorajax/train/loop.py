@@ -20,7 +20,7 @@ from sorajax.data.loader import batches
 from sorajax.errors import CheckpointError, TrainingError
 from sorajax.hosts import arrays
 from sorajax.train.config import FIXED, OWN, TrainConfig
-from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step
+from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes
 
 
 def train(
@@ -43,15 +43,15 @@ def train(
     mesh = meshes.make_mesh(**dataclasses.asdict(config.mesh))
     optimizer = make_optimizer(config.optimizer, config.steps)
 
-    state = init_state(objective, optimizer, config.seed, mesh)
     checkpoints = Checkpoints(folder / "checkpoints")
     seconds = 0.0
     if (latest := checkpoints.latest()) is not None:
         about = checkpoints.about(latest)
         _same_run(about["config"], _plain(config), folder)
-        state, seconds = checkpoints.restore(latest, state), about["seconds"]
-    elif config.warm_start:
-        state = _warm(objective, state)
+        state, seconds = checkpoints.restore(latest, state_shapes(objective, optimizer, mesh)), about["seconds"]
+    else:
+        state = init_state(objective, optimizer, config.seed, mesh)
+        state = _warm(objective, state) if config.warm_start else state
     step = make_step(objective, optimizer, config.optimizer.ema, config.seed, mesh)
     frozen = jax.tree.map(arrays.place, objective.frozen, meshes.shardings(objective.frozen, mesh))
 

@@ -110,24 +110,32 @@ def _kernels(params: Any) -> Any:
 
 def init_state(objective: Objective, optimizer: optax.GradientTransformation, seed: int, mesh: Mesh) -> TrainState:
     """A new state, made in place on the mesh."""
-
-    def make() -> TrainState:
-        model = objective.init(nnx.Rngs(seed))
-        ema = jax.tree.map(jnp.copy, model)
-        params: Any = model  # a module is a pytree of its parameters
-        return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(params))
-
+    make = partial(_new_state, objective, optimizer, seed)
     with jax.set_mesh(mesh):
         return jax.jit(make, out_shardings=shardings(jax.eval_shape(make), mesh))()
 
 
+def state_shapes(objective: Objective, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """What ``init_state`` gives, as shapes with shardings: a checkpoint is read into them."""
+    shapes = jax.eval_shape(partial(_new_state, objective, optimizer, 0))
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings(shapes, mesh)
+    )
+
+
+def _new_state(objective: Objective, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    model = objective.init(nnx.Rngs(seed))
+    ema = jax.tree.map(jnp.copy, model)
+    params: Any = model  # a module is a pytree of its parameters
+    return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(params))
+
+
 def make_update(
-    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int
+    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
 ) -> Callable[[TrainState, Any, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
     """The step (state, frozen, batch) -> (state, metrics) as a pure function.
 
-    Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one. The batch is
-    one of host arrays, the same in every process, or is on the mesh already.
+    Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one.
     """
 
     def update(state: TrainState, frozen: Any, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Metrics]:
@@ -148,8 +156,9 @@ def make_update(
 def make_step(
     objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
 ) -> Callable[[TrainState, Any, Mapping[str, np.ndarray]], tuple[TrainState, Metrics]]:
-    """``make_update`` compiled for a mesh. The old state's memory is given up."""
-    compiled = jax.jit(make_update(objective, optimizer, ema, seed), donate_argnums=0)
+    """``make_update`` compiled. The old state's memory is given up; the batch is one of host arrays, the same in every
+    process, or is on the mesh already."""
+    compiled = jax.jit(make_update(objective, optimizer, ema, seed, mesh), donate_argnums=0)
 
     def step(state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, Metrics]:
         placed = {k: place(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}
