@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,11 @@ def work(runs: Path, sizes: dict[str, int], until: int) -> None:
     )
 
 
-def hold() -> None:
-    """Wait for the others again and again, as training does, until one of them is lost."""
+def hold(latest: int) -> None:
+    """Wait for each other again and again, as training does, until one is lost; process ``latest`` comes last."""
     while True:
+        if jax.process_index() == latest:
+            time.sleep(0.5)
         multihost_utils.sync_global_devices("hold")
 
 
@@ -86,7 +89,7 @@ def failure() -> None:
     """Process 1 alone fails, and the others wait for it."""
     if jax.process_index() == 1:
         raise TrainingError("step 7: loss is not finite")
-    hold()
+    hold(latest=1)
 
 
 def main() -> None:
@@ -103,7 +106,7 @@ def main() -> None:
             work(runs, sizes, until)
             print("worked", flush=True)
             if name == "hold":
-                hold()
+                hold(latest=1 if jax.process_count() == 2 else 0)
     except SorajaxError as error:
         print(f"sorajax: {error}", file=sys.stderr)
         exit_now(2)

@@ -17,7 +17,6 @@ from tests.several_processes import DEVICES
 
 LOST = "process {} on {} (pid {}) was lost; process {} ends too"
 
-
 class Job:
     """Processes of ``tests.several_processes``; the last one gets its SIGTERM at batch ``until``."""
 
@@ -28,6 +27,8 @@ class Job:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         environment = os.environ | {"XLA_FLAGS": DEVICES.format(1), "JAX_PLATFORMS": "cpu"}
         environment |= {"TF_CPP_MIN_LOG_LEVEL": "2", "SORAJAX_START_SECONDS": "60"}
+        environment |= {"JAX_COMPILATION_CACHE_DIR": str(runs.parent / "programs")}
+        environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
         command = [sys.executable, "-m", "tests.several_processes", name, str(runs), json.dumps(sizes), str(until)]
         self.processes = []
         for i in range(count):
