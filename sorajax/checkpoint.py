@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from sorajax.errors import CheckpointError, ConfigError
-from sorajax.hosts.arrays import agreed, primary
+from sorajax.hosts.arrays import broadcast, is_primary
 
 
 class Checkpoints:
@@ -70,15 +70,15 @@ def check_shared(folder: Path, *, limit: float = 10.0) -> None:
     """
     if jax.process_count() == 1:
         return
-    mark = folder / f".shared-{agreed(secrets.randbelow(2**31)):08x}"
-    if primary():
+    mark = folder / f".shared-{broadcast(secrets.randbelow(2**31)):08x}"
+    if is_primary():
         mark.touch()
     end = time.monotonic() + limit
     multihost_utils.sync_global_devices("shared folder marked")
     while not (found := mark.exists()) and time.monotonic() < end:
         time.sleep(0.1)
     seen = multihost_utils.process_allgather(np.bool_(found))
-    if primary():
+    if is_primary():
         mark.unlink()
     if not seen.all():
         blind = ", ".join(str(i) for i in np.flatnonzero(~seen))

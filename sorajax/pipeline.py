@@ -64,7 +64,7 @@ class Pipeline:
         prompts = request.check_prompts(prompt)
         wanted = request.resolve(self.config, size=size, frames=frames, steps=steps, guidance=guidance)
         rate = request.check_fps(fps, self.config.sample.fps)
-        seed = arrays.agreed(secrets.randbelow(2**31)) if seed is None else request.check_seed(seed)
+        seed = arrays.broadcast(secrets.randbelow(2**31)) if seed is None else request.check_seed(seed)
         noise = self.noise(len(prompts), seed, size=wanted.size, frames=wanted.frames)
         latents = self.sample(
             prompts, noise=noise, steps=wanted.steps, guidance=wanted.guidance, negative=negative, callback=callback
@@ -89,13 +89,13 @@ class Pipeline:
         """Text states f32 [b, l, d]; what follows a prompt's end is zero."""
         ids, mask = self.tokenizer.encode(prompts, self.config.text.length)
         with jax.set_mesh(self.mesh):
-            return arrays.everywhere(_encode_text(self.text, self._place(ids), self._place(mask)))
+            return arrays.replicate(_encode_text(self.text, self._place(ids), self._place(mask)))
 
     def velocity(self, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:
         """The transformer's output f32 [b, t, h, w, c], for timestep f32 [b] in [0, 1000]."""
         with jax.set_mesh(self.mesh):
             v = _velocity(self.dit, self._place(latents), self._place(timestep), self._place(text))
-            return arrays.everywhere(v)
+            return arrays.replicate(v)
 
     def noise(
         self, count: int, seed: int, *, size: tuple[int, int] | None = None, frames: int | None = None
@@ -134,17 +134,17 @@ class Pipeline:
                 solver=self.config.sample.solver,
                 callback=callback,
             )
-            return arrays.everywhere(final)
+            return arrays.replicate(final)
 
     def decode(self, latents: jax.Array) -> jax.Array:
         """Frames f32 [b, T, H, W, 3] in [-1, 1] of normalised latents: unmarked and unsigned, for research."""
         with jax.set_mesh(self.mesh):
-            return arrays.everywhere(_decode(self.vae, self._place(latents)))
+            return arrays.replicate(_decode(self.vae, self._place(latents)))
 
     def encode_video(self, x: jax.Array) -> jax.Array:
         """Normalised latents f32 [b, t, h, w, c] (the mean) of frames f32 [b, T, H, W, 3] in [-1, 1]."""
         with jax.set_mesh(self.mesh):
-            return arrays.everywhere(_encode_video(self.vae, self._place(x)))
+            return arrays.replicate(_encode_video(self.vae, self._place(x)))
 
     def _place(self, x: jax.Array | np.ndarray) -> jax.Array:
         return arrays.place(x, meshes.batch_sharding(self.mesh, jnp.shape(x)))

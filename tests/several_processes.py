@@ -72,7 +72,7 @@ def work(runs: Path, sizes: dict[str, int], until: int) -> None:
         parts=kernel.size // kernel.addressable_shards[0].data.size,
         latents=latents,
         frames=frames,
-        seed=arrays.agreed(100 + jax.process_index()),
+        seed=arrays.broadcast(100 + jax.process_index()),
         processes=jax.process_count(),
     )
 
@@ -98,9 +98,8 @@ def main() -> None:
     The environment tells of the processes.
     """
     name, runs, sizes, until = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]), int(sys.argv[4])
-    several = None
     try:
-        with join() as several:
+        with join():
             if name == "failure":
                 failure()
             work(runs, sizes, until)

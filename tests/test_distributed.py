@@ -15,7 +15,10 @@ import pytest
 from tests import tiny
 from tests.several_processes import DEVICES
 
+LIMIT = 240
+"""Seconds for a job that takes 15 to 30 on two free cores; one that hangs fails its tests then."""
 LOST = "process {} on {} (pid {}) was lost; process {} ends too"
+
 
 class Job:
     """Processes of ``tests.several_processes``; the last one gets its SIGTERM at batch ``until``."""
@@ -46,9 +49,11 @@ class Job:
         return self._file(i, "out").read_text(), self._file(i, "err").read_text()
 
     def wait_until_all_worked(self):
+        end = time.monotonic() + LIMIT
         while not all("worked" in self.said(i)[0] for i in range(len(self.processes))):
             for i, process in enumerate(self.processes):
-                assert process.poll() is None, self.said(i)[1]
+                assert process.poll() in (None, 0), self.said(i)[1]
+                assert time.monotonic() < end, f"process {i} does not get on: {self.said(i)}"
             time.sleep(0.1)
 
     def results(self):
@@ -81,16 +86,22 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def one(root, folder):
-    """One process."""
+def alone(root, folder):
+    """One process, which works while the two do."""
     job = Job(root, "work", folder / "one", 1, until=25, data=1)
-    assert job.processes[0].wait() == 0, job.said(0)
     yield job
     job.close()
 
 
 @pytest.fixture(scope="module")
-def two(root, folder):
+def one(alone, two):
+    """The one process, once it is done."""
+    alone.wait_until_all_worked()
+    return alone
+
+
+@pytest.fixture(scope="module")
+def two(root, folder, alone):
     """Two processes, each with half of every parameter; they wait for each other when they are done."""
     job = Job(root, "hold", folder / "several", 2, until=6, data=1, fsdp=2)
     try:
@@ -126,18 +137,18 @@ def test_each_process_makes_its_own_rows_of_a_batch_and_holds_its_part_of_the_we
 
 
 def test_the_losses_are_those_of_one_process_also_after_resuming_with_another_number(one, two, four):
-    alone = losses(one.runs)
-    assert 0 < len(two.losses) < len(four.losses) <= len(alone)
-    np.testing.assert_allclose(four.losses, alone[: len(four.losses)], rtol=1e-5)
+    expected = losses(one.runs)
+    assert 0 < len(two.losses) < len(four.losses) <= len(expected)
+    np.testing.assert_allclose(four.losses, expected[: len(four.losses)], rtol=1e-5)
     assert four.losses[: len(two.losses)] == two.losses
 
 
 def test_every_process_gets_the_clip_of_one_process_whole(one, several):
-    alone = one.results()[0]
+    expected = one.results()[0]
     for found in several.found:
-        assert tiny.relative(found["latents"], alone["latents"]) < 1e-5
-    for found in several.found[: 2 if len(several.found) == 2 else 0]:
-        assert tiny.relative(found["frames"], alone["frames"]) < 1e-5
+        assert tiny.relative(found["latents"], expected["latents"]) < 1e-5
+        if len(several.found) == 2:  # the four do without, as decoding takes long to compile
+            assert tiny.relative(found["frames"], expected["frames"]) < 1e-5
 
 
 def test_a_drawn_number_is_that_of_process_0(several):

@@ -20,7 +20,7 @@ PART = 1 << 28
 """Bytes that are gathered at once, as each device holds them whole for a moment."""
 
 
-def primary() -> bool:
+def is_primary() -> bool:
     """Whether this is process 0, the one that writes logs, pictures, models and clips."""
     return jax.process_index() == 0
 
@@ -36,7 +36,7 @@ def place(x: Any, sharding: Sharding) -> jax.Array:
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
-def rows(mesh: Mesh, total: int) -> np.ndarray | None:
+def local_rows(mesh: Mesh, total: int) -> np.ndarray | None:
     """Which rows of a batch of ``total`` this process's devices hold, ascending; None for all of them."""
     if jax.process_count() == 1:
         return None
@@ -45,8 +45,8 @@ def rows(mesh: Mesh, total: int) -> np.ndarray | None:
 
 
 def place_rows(batch: Mapping[str, np.ndarray], mesh: Mesh, total: int) -> Mapping[str, Any]:
-    """Batch arrays [b, ...] on the mesh from each process's ``rows``; the order of the whole batch is kept."""
-    mine = rows(mesh, total)
+    """Batch arrays [b, ...] on the mesh from each process's ``local_rows``; the order of the whole batch is kept."""
+    mine = local_rows(mesh, total)
     if mine is None:
         return batch
     where = np.full(total, -1)
@@ -82,39 +82,36 @@ def _cut(x: jax.Array, start: int, size: int, axis: int, where: NamedSharding) -
     return jax.lax.with_sharding_constraint(jax.lax.dynamic_slice_in_dim(x, start, size, axis), where)
 
 
-def collect(tree: Any) -> Any:
+def gather_to_primary(tree: Any) -> Any:
     """The tree with its arrays in process 0's memory; the others take part and get it with empty arrays."""
     if jax.process_count() == 1:
         return tree
 
     def one(x: jax.Array) -> np.ndarray:
         whole = gather(x)
-        return whole if primary() else np.empty((0,), whole.dtype)
+        return whole if is_primary() else np.empty((0,), whole.dtype)
 
     return jax.tree.map(one, tree)
 
 
-def everywhere(x: jax.Array) -> jax.Array:
+def replicate(x: jax.Array) -> jax.Array:
     """The array whole on every device, so that every process can read it."""
     if jax.process_count() == 1 or x.is_fully_replicated:
         return x
     sharding: Any = x.sharding
-    return jax.jit(_same, out_shardings=NamedSharding(sharding.mesh, P()))(x)
+    return jax.device_put(x, NamedSharding(sharding.mesh, P()))
 
 
-def _same(x: jax.Array) -> jax.Array:
-    return x
-
-
-def agreed(number: int) -> int:
+def broadcast(number: int) -> int:
     """Process 0's number in [0, 2**31), for all."""
     return int(number) if jax.process_count() == 1 else int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
-class AnyWish:
-    """Asked once a step by every process: has any of them wished to end? All get the same answer at the same step.
+class StopFlag:
+    """Asked once a step by every process: has any of them been told to stop? All get the same answer at the same step.
 
     With several processes it is that of the step before: waiting for this step's would leave the devices idle.
+    JAX's own (``reached_preemption_sync_point``) hears SIGTERM alone, and neither Ctrl-C nor a time that is up.
     """
 
     def __init__(self, mesh: Mesh):
@@ -122,12 +119,12 @@ class AnyWish:
         self._any = jax.jit(jnp.any, out_shardings=NamedSharding(mesh, P()))
         self._before: jax.Array | None = None
 
-    def __call__(self, wish: bool) -> bool:
-        """The answer; ``wish`` is what this process adds."""
+    def __call__(self, told: bool) -> bool:
+        """The answer; ``told`` is what this process adds."""
         if jax.process_count() == 1:
-            return wish
+            return told
         answer = self._before is not None and bool(self._before)
         count = self._sharding.mesh.size
-        wishes = jax.make_array_from_callback((count,), self._sharding, lambda index: np.full(count, wish)[index])
-        self._before = self._any(wishes)
+        flags = jax.make_array_from_callback((count,), self._sharding, lambda index: np.full(count, told)[index])
+        self._before = self._any(flags)
         return answer

@@ -18,25 +18,27 @@ METADATA = "169.254.169.254"
 def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
     """The name of what started several processes of which this is one, or None.
 
-    Slurm and Open MPI by the variables of their launchers, GKE by those of its TPU pods, Kubernetes by the index of
-    an indexed Job, a TPU pod of virtual machines by its metadata, which is only read where TPU chips are.
+    Slurm by the variables of ``srun``, GKE by those of its TPU pods, Kubernetes by the index of an indexed Job, a TPU
+    pod of virtual machines by its metadata, which is only read where TPU chips are.
     """
-    if int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
-        return "Open MPI"
     step = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")  # set by srun, not by sbatch
     if all(name in environment for name in step) and int(environment.get("SLURM_NTASKS", "1")) > 1:
         return "Slurm"
-    tpu = importlib.util.find_spec("libtpu") is not None or "TPU_LIBRARY_PATH" in environment
     workers = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES")
-    if tpu and workers is not None and _several(workers, environment.get("MEGASCALE_NUM_SLICES", "")):
-        return "GKE"
-    chips = glob("/dev/accel*") or glob("/dev/vfio/[0-9]*")
-    if tpu and chips and workers is None and "TPU_SKIP_MDS_QUERY" not in environment and tpu_pod(environment):
-        return "TPU pod"
+    if _tpu_chips(environment):
+        if workers is not None:
+            return "GKE" if _several(workers, environment.get("MEGASCALE_NUM_SLICES", "")) else None
+        if "TPU_SKIP_MDS_QUERY" not in environment and tpu_pod(environment):
+            return "TPU pod"
     indexed = "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment
     if indexed and workers is None and importlib.util.find_spec("kubernetes") is not None:
         return "Kubernetes"
     return None
+
+
+def _tpu_chips(environment: Mapping[str, str]) -> bool:
+    library = importlib.util.find_spec("libtpu") is not None or "TPU_LIBRARY_PATH" in environment
+    return library and bool(glob("/dev/accel*") or glob("/dev/vfio/[0-9]*"))
 
 
 def tpu_pod(environment: Mapping[str, str] = os.environ, *, limit: float = 2.0) -> bool:
@@ -57,9 +59,8 @@ def tpu_pod(environment: Mapping[str, str] = os.environ, *, limit: float = 2.0) 
     if not workers:
         return False
     lines = (line.partition(":") for line in read("tpu-env").splitlines())
-    return _several(
-        workers, {key.strip(): value.strip(" '") for key, _, value in lines}.get("MEGASCALE_NUM_SLICES", "")
-    )
+    values = {key.strip(): value.strip(" '") for key, _, value in lines}
+    return _several(workers, values.get("MEGASCALE_NUM_SLICES", ""))
 
 
 def _several(workers: str, slices: str) -> bool:

@@ -40,12 +40,12 @@ class Peer:
     unread: bytes = b""
     left: bool = False
 
-    def say(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         """Send one line; a peer that is gone is noticed by who reads from it."""
         with contextlib.suppress(OSError):
             self.socket.sendall(json.dumps(message).encode() + b"\n")
 
-    def hear(self) -> list[dict[str, Any]] | None:
+    def receive(self) -> list[dict[str, Any]] | None:
         """The lines that have arrived; None when there will be no more."""
         try:
             data = self.socket.recv(MOST)
@@ -72,7 +72,7 @@ class Links:
         """Say that this process ends, and why if it is not as planned; peers are watched no longer."""
         self.ending.set()
         for peer in self.peers:
-            peer.say(**({"left": True} if stopped is None else {"stopped": stopped}))
+            peer.send(**({"left": True} if stopped is None else {"stopped": stopped}))
 
     def _watch(self) -> None:
         selector = selectors.DefaultSelector()
@@ -80,19 +80,19 @@ class Links:
             selector.register(peer.socket, selectors.EVENT_READ, peer)
         while selector.get_map():
             for key, _ in selector.select():
-                lines = key.data.hear()
+                lines = key.data.receive()
                 for line in lines or ():
                     self._read(key.data, line)
                 if lines is None:
                     selector.unregister(key.fileobj)
                     if not key.data.left:
-                        self._end(key.data, key.data.process, f"{_named(key.data.process, key.data.name)} was lost")
+                        self._end(key.data, key.data.process, f"{_label(key.data.process, key.data.name)} was lost")
 
     def _read(self, peer: Peer, line: Mapping[str, Any]) -> None:
         peer.left = True  # whatever it says now, it says before it ends
         if "stopped" in line:
             self.ending.wait(GRACE)
-            self._end(peer, peer.process, f"{_named(peer.process, peer.name)} stopped: {line['stopped']}")
+            self._end(peer, peer.process, f"{_label(peer.process, peer.name)} stopped: {line['stopped']}")
         elif "lost" in line:
             self._end(peer, line["process"], line["lost"])
 
@@ -101,7 +101,7 @@ class Links:
             return
         for peer in self.peers:
             if peer is not source:
-                peer.say(lost=text, process=process)
+                peer.send(lost=text, process=process)
         line = f"sorajax: {text}; process {self.process} ends too (training, started again, resumes its checkpoint)"
         print(("\n" if sys.stderr.isatty() else "") + line, file=sys.stderr)
         exit_now(1)
@@ -134,7 +134,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def await_all(listener: socket.socket, processes: int, *, limit: float, answer: Mapping[str, Any]) -> Links:
+def accept_all(listener: socket.socket, processes: int, *, limit: float, answer: Mapping[str, Any]) -> Links:
     """Links of process 0 once all others have come; each gets ``answer``. The listener is closed.
 
     Raises HostsError, naming who did not come within ``limit`` seconds.
@@ -149,13 +149,13 @@ def await_all(listener: socket.socket, processes: int, *, limit: float, answer: 
                 absent = [str(i) for i in range(1, processes) if i not in peers]
                 text = f"process {', '.join(absent)} of {processes} did not come within {limit:.0f} s"
                 for peer in peers.values():
-                    peer.say(refused=text)
+                    peer.send(refused=text)
                 raise HostsError(f"{text}; start one with each --process from 0 to {processes - 1}") from None
             peer = _admit(connection, processes, peers)
             if peer is not None:
                 peers[peer.process] = peer
     for peer in peers.values():
-        peer.say(**answer)
+        peer.send(**answer)
     return Links(0, [peers[i] for i in sorted(peers)])
 
 
@@ -177,12 +177,12 @@ def _admit(connection: socket.socket, processes: int, peers: Mapping[int, Peer])
     except (OSError, ValueError, KeyError, TypeError):  # a stranger, such as a port scan
         connection.close()
         return None
-    Peer(process, name, connection).say(refused=refusal)
+    Peer(process, name, connection).send(refused=refusal)
     connection.close()
     return None
 
 
-def reach(host: str, port: int, processes: int, process: int, *, limit: float) -> tuple[Links, dict[str, Any]]:
+def connect(host: str, port: int, processes: int, process: int, *, limit: float) -> tuple[Links, dict[str, Any]]:
     """The link of a process that is not 0, and process 0's answer, which comes once all are there.
 
     Raises HostsError if nobody answers at ``host``:``port`` within ``limit`` seconds, or if process 0 refuses.
@@ -196,11 +196,12 @@ def reach(host: str, port: int, processes: int, process: int, *, limit: float) -
             if time.monotonic() > end:
                 reason = error.strerror or str(error)
                 raise HostsError(
-                    f"no coordinator at {where} within {limit:.0f} s ({reason}); start process 0 there or mend --coordinator"
+                    f"no coordinator at {where} within {limit:.0f} s ({reason}); start process 0 there "
+                    "or mend --coordinator"
                 ) from None
             time.sleep(0.1)
     peer = Peer(0, host, connection)
-    peer.say(hello=process, processes=processes, name=here())
+    peer.send(hello=process, processes=processes, name=own_name())
     try:
         connection.settimeout(max(end - time.monotonic(), 0.1) + 10)  # process 0 says itself who is absent
         answer = _line(connection)
@@ -236,12 +237,12 @@ def _keep_alive(connection: socket.socket) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
 
 
-def here() -> str:
+def own_name() -> str:
     """What others call this process by."""
     return f"{socket.gethostname()} (pid {os.getpid()})"
 
 
-def _named(process: int, name: str) -> str:
+def _label(process: int, name: str) -> str:
     return f"process {process} on {name}"
 
 

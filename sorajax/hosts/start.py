@@ -34,7 +34,7 @@ def join(
 
     coordinator is HOST:PORT of process 0, as the others reach it; process counts from 0. What is not given is read
     from SORAJAX_COORDINATOR, SORAJAX_PROCESSES and SORAJAX_PROCESS, and if nothing is there, from the cluster (Slurm,
-    GKE, a TPU pod, Open MPI, Kubernetes). A process that is alone is left as it is, and None is given.
+    GKE, a TPU pod, Kubernetes). A process that is alone is left as it is, and None is given.
 
     While it is open, a process that dies or is cut off ends all others: one line on stderr names it, exit code 1. An
     error that leaves the context ends the others too, with its message. Raises HostsError.
@@ -112,9 +112,9 @@ def _by_hand(host: str, port: int, processes: int, process: int, limit: float) -
         listener = links.listen(host, port)
         with links.listen(host, 0) as free:
             chosen = free.getsockname()[1]
-        found = links.await_all(listener, processes, limit=limit, answer={"port": chosen, "name": links.here()})
+        found = links.accept_all(listener, processes, limit=limit, answer={"port": chosen, "name": links.own_name()})
     else:
-        found, answer = links.reach(host, port, processes, process, limit=limit)
+        found, answer = links.connect(host, port, processes, process, limit=limit)
         chosen = answer["port"]
     bracketed = f"[{host}]" if ":" in host else host
     address = f"{bracketed}:{chosen}"
@@ -148,8 +148,8 @@ def _by_cluster(limit: float) -> Links:
     port = int(multihost_utils.broadcast_one_to_all(np.int32(listener.getsockname()[1] if listener else 0)))
     try:
         if listener is not None:
-            return links.await_all(listener, processes, limit=LINK_LIMIT, answer={"name": links.here()})
-        return links.reach(host, port, processes, process, limit=LINK_LIMIT)[0]
+            return links.accept_all(listener, processes, limit=LINK_LIMIT, answer={"name": links.own_name()})
+        return links.connect(host, port, processes, process, limit=LINK_LIMIT)[0]
     except HostsError as error:
         print(f"sorajax: {error}; a lost process will be noticed by JAX alone, after 100 s", file=sys.stderr)
         return Links(process, [])

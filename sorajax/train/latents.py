@@ -13,7 +13,7 @@ from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from sorajax.data.world import World
-from sorajax.hosts.arrays import primary
+from sorajax.hosts.arrays import is_primary
 from sorajax.models.vae import VAE
 from sorajax.train.vae import to_signed
 
@@ -32,7 +32,7 @@ def cached(world: World, vae: VAE, clips: int, folder: Path, name: str) -> tuple
     stem = folder / hashlib.sha256(f"{name} {clips}".encode()).hexdigest()[:16]
     paths = [stem.with_suffix(suffix) for suffix in (".latents.npy", ".cover.npy")]
     shapes = [(clips, depth, side, side, config.z_dim), (clips, depth, side, side)]
-    while not (primary() or all(path.exists() for path in paths)):  # process 0 makes them
+    while not (is_primary() or all(path.exists() for path in paths)):  # process 0 makes them
         time.sleep(0.2)
     if not all(path.exists() for path in paths):
         _encode(world, vae, clips, paths, shapes, stem.with_suffix(".count"))

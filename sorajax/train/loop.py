@@ -56,12 +56,12 @@ def train(
     frozen = jax.tree.map(arrays.place, objective.frozen, meshes.shardings(objective.frozen, mesh))
 
     def make(index: int) -> Mapping[str, np.ndarray]:
-        mine = arrays.rows(mesh, objective.size(index))
+        mine = arrays.local_rows(mesh, objective.size(index))
         return objective.batch(index) if mine is None else objective.batch(index, mine)
 
     def export() -> None:
-        model = arrays.collect(state.ema)
-        if arrays.primary():
+        model = arrays.gather_to_primary(state.ema)
+        if arrays.is_primary():
             objective.export(model, model_folder)
 
     start = int(state.step)
@@ -72,9 +72,9 @@ def train(
     began, deadline = time.monotonic(), None if minutes is None else time.monotonic() + 60 * minutes
     log = _Log(folder / "log.jsonl")
     ending: list[str] = []
-    any_ending = arrays.AnyWish(mesh)
+    stop = arrays.StopFlag(mesh)
     done, looked = start, start
-    quiet = not (progress and arrays.primary())
+    quiet = not (progress and arrays.is_primary())
     with _signals(ending), tqdm(total=config.steps, initial=start, disable=quiet, file=sys.stderr) as bar:
         bar.set_description(config.objective)
 
@@ -87,7 +87,7 @@ def train(
             _check_finite(values, done, checkpoints.latest())
             return values
 
-        while done < config.steps and not any_ending(bool(ending)):
+        while done < config.steps and not stop(bool(ending)):
             batch = arrays.place_rows(next(source), mesh, objective.size(done))
             state, metrics = step(state, frozen, batch)
             done += 1
@@ -111,7 +111,7 @@ def train(
         if done > start and checkpoints.latest() != done:
             save()
         checkpoints.close()
-    if done > start or not arrays.agreed(model_folder.exists()):
+    if done > start or not arrays.broadcast(model_folder.exists()):
         export()
     return model_folder
 
@@ -174,7 +174,7 @@ class _Log:
         self.path = path
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        if arrays.primary():
+        if arrays.is_primary():
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
 

@@ -118,9 +118,8 @@ def init_state(objective: Objective, optimizer: optax.GradientTransformation, se
 def state_shapes(objective: Objective, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """What ``init_state`` gives, as shapes with shardings: a checkpoint is read into them."""
     shapes = jax.eval_shape(partial(_new_state, objective, optimizer, 0))
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings(shapes, mesh)
-    )
+    laid_out = lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)  # noqa: E731
+    return jax.tree.map(laid_out, shapes, shardings(shapes, mesh))
 
 
 def _new_state(objective: Objective, optimizer: optax.GradientTransformation, seed: int) -> TrainState:

@@ -22,7 +22,7 @@ from sorajax.config import TextConfig
 from sorajax.data.captions import LANGUAGES
 from sorajax.data.world import EVALUATION, ClipSpec, World
 from sorajax.errors import ConfigError
-from sorajax.hosts.arrays import gather, primary
+from sorajax.hosts.arrays import gather, is_primary
 from sorajax.mesh import param
 from sorajax.models.layers import Linear
 from sorajax.models.text import TextEncoder
@@ -168,7 +168,7 @@ class TextObjective:
         figures["mean_state"] = float(np.mean(right_by_mean))
         middle = np.mean(means, 0)
         figures["apart"] = float(np.mean([np.sum((m - middle) ** 2) / np.sum(m**2) for m in means]))
-        if primary():
+        if is_primary():
             (folder / f"text-{step:07d}.tsv").write_text("".join(mistakes), encoding="utf-8")
         return figures
 

@@ -12,7 +12,7 @@ from flax import nnx
 
 from sorajax.data.world import EVALUATION, World
 from sorajax.errors import ConfigError
-from sorajax.hosts.arrays import gather, primary
+from sorajax.hosts.arrays import gather, is_primary
 from sorajax.media.sheet import contact_sheet
 from sorajax.models.vae import VAE
 from sorajax.train.config import TrainConfig
@@ -98,7 +98,7 @@ class VaeObjective:
         back = np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
         error = (back.astype(np.float32) - frames) ** 2
         rows = [clip for pair in zip(frames[:8], back[:8], strict=True) for clip in pair]
-        if primary():
+        if is_primary():
             contact_sheet(rows, folder / f"vae-{step:07d}.png")
         db = {"psnr": error.mean(), "psnr_objects": error[alpha].mean()}
         return {name: float(10 * np.log10(255**2 / mse)) for name, mse in db.items()}

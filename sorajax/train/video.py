@@ -15,7 +15,7 @@ from sorajax.data.world import EVALUATION, ClipSpec, World
 from sorajax.diffusion import flow
 from sorajax.diffusion.sample import sample
 from sorajax.errors import ConfigError
-from sorajax.hosts.arrays import gather, primary
+from sorajax.hosts.arrays import gather, is_primary
 from sorajax.media.sheet import contact_sheet
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
@@ -128,7 +128,7 @@ class VideoObjective:
             figures[f"loss_{level}"] = right
             figures[f"text_gap_{level}"] = float(error(model, latents, jnp.roll(text, 1, 0), s, noise)) - right
         prompts, clips = self.samples(model, self.world.held_out_specs()[:24:3] + specs[:8])
-        if primary():
+        if is_primary():
             contact_sheet(list(clips), folder / f"video-{step:07d}.png", columns=2, labels=prompts)
         return figures
 
