@@ -5,6 +5,7 @@ user can mend, 130 after Ctrl-C, 1 when another process of the same job was lost
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     several = None
     try:
-        with join(arguments.coordinator, arguments.processes, arguments.process) as several:
+        job = join(arguments.coordinator, arguments.processes, arguments.process)
+        with job if arguments.joins else contextlib.nullcontext() as several:
             arguments.writes = several is None or several.process == 0
             return arguments.run(arguments)
     except (SorajaxError, ProvenanceError, OSError, KeyboardInterrupt) as error:
@@ -109,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--prices", metavar="TPU=X,...", help="price of a chip's hour, as in v5e=1.2,v6e=2.7")
     command.add_argument("--chart", metavar="FILE", help="draw time and cost against chips (.png, .svg or .pdf)")
     command.add_argument("--json", action="store_true", help="print the plan as JSON")
-    command.set_defaults(run=_plan)
+    command.set_defaults(run=_plan, joins=False, coordinator=None, processes=None, process=None)
     return parser
 
 
@@ -118,6 +120,7 @@ def _add_hosts(command: argparse.ArgumentParser) -> None:
     hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where all processes reach process 0")
     hosts.add_argument("--processes", type=int, metavar="N", help="number of all processes")
     hosts.add_argument("--process", type=int, metavar="I", help="which of them this is, from 0")
+    command.set_defaults(joins=True)
 
 
 def _generate(arguments: argparse.Namespace) -> int:
