@@ -1,13 +1,18 @@
 """Training state on disk, by Orbax: written whole or not at all, restored onto any mesh."""
 
 import json
+import secrets
+import time
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
-from sorajax.errors import CheckpointError
+from sorajax.errors import CheckpointError, ConfigError
+from sorajax.hosts.arrays import broadcast, is_primary
 
 
 class Checkpoints:
@@ -56,6 +61,31 @@ class Checkpoints:
         """Wait for what is being written."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def check_shared(folder: Path, *, limit: float = 10.0) -> None:
+    """Raise ConfigError unless all processes see the same ``folder``: each writes its part of a checkpoint there.
+
+    A file system over a network gets ``limit`` seconds to show what process 0 has written.
+    """
+    if jax.process_count() == 1:
+        return
+    mark = folder / f".shared-{broadcast(secrets.randbelow(2**31)):08x}"
+    if is_primary():
+        mark.touch()
+    end = time.monotonic() + limit
+    multihost_utils.sync_global_devices("shared folder marked")
+    while not (found := mark.exists()) and time.monotonic() < end:
+        time.sleep(0.1)
+    seen = multihost_utils.process_allgather(np.bool_(found))
+    if is_primary():
+        mark.unlink()
+    if not seen.all():
+        blind = ", ".join(str(i) for i in np.flatnonzero(~seen))
+        raise ConfigError(
+            f"{folder.absolute()} of process 0 is another folder in process {blind}; put --runs on a file system that "
+            "all hosts share"
+        )
 
 
 def _flat(tree: Any) -> dict[str, Any]:

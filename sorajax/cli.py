@@ -1,10 +1,11 @@
 """The ``sorajax`` command: generate, train and plan.
 
 Results go to stdout; stderr holds a progress bar, or one line that says what is wrong. Exit codes: 0, 2 for what a
-user can mend, 130 after Ctrl-C.
+user can mend, 130 after Ctrl-C, 1 when another process of the same job was lost.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
@@ -28,20 +29,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_: print(f"sorajax: {message}", file=sys.stderr)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     from provenance.errors import ProvenanceError
+    from sorajax.hosts.links import exit_now
+    from sorajax.hosts.start import join
+
+    several = None
+    try:
+        job = join(arguments.coordinator, arguments.processes, arguments.process)
+        with job if arguments.joins else contextlib.nullcontext() as several:
+            arguments.writes = several is None or several.process == 0
+            return arguments.run(arguments)
+    except (SorajaxError, ProvenanceError, OSError, KeyboardInterrupt) as error:
+        code = _report(error)
+    if several is not None:
+        exit_now(code)
+    return code
+
+
+def _report(error: BaseException) -> int:
+    """Print the line that says what is wrong; gives the exit code."""
     from provenance.report import escape
 
-    try:
-        return arguments.run(arguments)
-    except (SorajaxError, ProvenanceError) as error:
-        print(f"sorajax: {escape(str(error))}", file=sys.stderr)
-        return 2
-    except OSError as error:  # what no check foresaw, such as a file in a folder's place
-        named = "" if error.filename is None else f"{str(error.filename)!r}: "
-        print(f"sorajax: {escape(named + (error.strerror or str(error)))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         print("sorajax: interrupted; no half-made file was left", file=sys.stderr)
         return 130
+    text = str(error)
+    if isinstance(error, OSError):  # what no check foresaw, such as a file in a folder's place
+        named = "" if error.filename is None else f"{str(error.filename)!r}: "
+        text = named + (error.strerror or text)
+    print(f"sorajax: {escape(text)}", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--cert", metavar="PEM", help="certificate chain to sign with (default: development identity)")
     command.add_argument("--key", metavar="PEM", help="private key of that chain")
     command.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    _add_hosts(command)
     command.set_defaults(run=_generate)
 
     command = commands.add_parser("train", help="train a model from a config", allow_abbrev=False)
@@ -72,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--runs", default="runs", metavar="DIR", help="where runs are kept (default: runs)")
     command.add_argument("--minutes", type=float, help="stop after so many minutes; the same command goes on later")
     command.add_argument("--steps", type=int, help="train to this step instead of the config's")
+    _add_hosts(command)
     command.set_defaults(run=_train)
 
     command = commands.add_parser("plan", help="what a task needs on TPUs that are not here", allow_abbrev=False)
@@ -93,8 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--prices", metavar="TPU=X,...", help="price of a chip's hour, as in v5e=1.2,v6e=2.7")
     command.add_argument("--chart", metavar="FILE", help="draw time and cost against chips (.png, .svg or .pdf)")
     command.add_argument("--json", action="store_true", help="print the plan as JSON")
-    command.set_defaults(run=_plan)
+    command.set_defaults(run=_plan, joins=False, coordinator=None, processes=None, process=None)
     return parser
+
+
+def _add_hosts(command: argparse.ArgumentParser) -> None:
+    hosts = command.add_argument_group("several hosts", "not needed on a TPU pod, GKE or Slurm")
+    hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where all processes reach process 0")
+    hosts.add_argument("--processes", type=int, metavar="N", help="number of all processes")
+    hosts.add_argument("--process", type=int, metavar="I", help="which of them this is, from 0")
+    command.set_defaults(joins=True)
 
 
 def _generate(arguments: argparse.Namespace) -> int:
@@ -103,7 +129,9 @@ def _generate(arguments: argparse.Namespace) -> int:
     from sorajax.media import destination
     from sorajax.weights import folder as folders
 
-    path = destination.check(arguments.output, suffix=".mp4", overwrite=arguments.overwrite)
+    path = Path(arguments.output)
+    if arguments.writes:
+        path = destination.check(path, suffix=".mp4", overwrite=arguments.overwrite)
     request.check_prompts(arguments.prompt)
     size = None if arguments.size is None else _size(arguments.size)
     signer = _signer(arguments.cert, arguments.key)
@@ -120,8 +148,8 @@ def _generate(arguments: argparse.Namespace) -> int:
     from sorajax.pipeline import load
 
     compile_cache.enable()
-    bar = tqdm(total=None, file=sys.stderr, leave=False, bar_format="{desc} {bar} {n_fmt}/{total_fmt}")
-    with bar:
+    form = "{desc} {bar} {n_fmt}/{total_fmt}"
+    with tqdm(total=None, file=sys.stderr, leave=False, bar_format=form, disable=not arguments.writes) as bar:
         bar.set_description("loading the model")
         pipe = load(arguments.model)
 
@@ -140,6 +168,8 @@ def _generate(arguments: argparse.Namespace) -> int:
             fps=arguments.fps,
             callback=advance,
         )
+        if not arguments.writes:
+            return 0
         report = clip.save(path, signer=signer, overwrite=arguments.overwrite, store_prompt=not arguments.hash_prompt)
     print(f"{path}: {report.status}, seed {clip.facts.seed}, watermark {clip.payload.hex()}")
     return 0
@@ -171,7 +201,9 @@ def _train(arguments: argparse.Namespace) -> int:
     config = configs.load(arguments.config)
     if arguments.steps is not None:
         config = dataclasses.replace(config, steps=arguments.steps)
-    print(train(config, runs=Path(arguments.runs), minutes=arguments.minutes))
+    folder = train(config, runs=Path(arguments.runs), minutes=arguments.minutes)
+    if arguments.writes:
+        print(folder)
     return 0
 
 

@@ -19,3 +19,7 @@ class CheckpointError(SorajaxError, ValueError):
 
 class TrainingError(SorajaxError, RuntimeError):
     """A training run that must stop, with the reason."""
+
+
+class HostsError(SorajaxError, RuntimeError):
+    """Several processes that could not be started as one."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from flax import nnx
+from jax.experimental.mesh_utils import create_hybrid_device_mesh
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -37,7 +38,9 @@ def make_mesh(
 ) -> Mesh:
     """A mesh over ``devices`` (default: all). One axis may be -1: it takes what the others leave.
 
-    Raises ConfigError if the sizes do not multiply to the number of devices.
+    Over several slices of TPUs, joined by the data centre's network, ``data`` goes from slice to slice and then
+    ``fsdp``; what sends more stays within a slice. Raises ConfigError if the sizes do not multiply to the number of
+    devices, or if data x fsdp does not divide among the slices.
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes: dict[str, int] = dict(zip(AXES, (data, fsdp, seq, tensor), strict=True))
@@ -48,7 +51,20 @@ def make_mesh(
     if math.prod(sizes.values()) != len(devices) or min(sizes.values()) < 1:
         wanted = " x ".join(f"{name} {size}" for name, size in sizes.items())
         raise ConfigError(f"mesh {wanted} does not fit {len(devices)} devices; sizes must multiply to that number")
-    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    axis_types = (AxisType.Auto,) * len(AXES)
+    slices = len({getattr(device, "slice_index", 0) for device in devices if device.platform == "tpu"})
+    if slices <= 1:
+        return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=axis_types, devices=devices)
+    data = math.gcd(slices, sizes["data"])
+    across = {"data": data, "fsdp": slices // data}
+    if sizes["fsdp"] % across["fsdp"]:
+        raise ConfigError(
+            f"mesh data {sizes['data']} x fsdp {sizes['fsdp']} does not divide among {slices} slices; "
+            f"make data a multiple of {slices}"
+        )
+    within = [sizes[axis] // across.get(axis, 1) for axis in AXES]
+    laid_out = create_hybrid_device_mesh(within, [across.get(axis, 1) for axis in AXES], devices)
+    return Mesh(laid_out, AXES, axis_types=axis_types)
 
 
 def spec(axes: Sequence[str | None], shape: Sequence[int], mesh: Any) -> P:

@@ -17,6 +17,7 @@ from sorajax import __version__, request
 from sorajax import mesh as meshes
 from sorajax.config import ModelConfig
 from sorajax.diffusion.sample import Callback, sample
+from sorajax.hosts import arrays
 from sorajax.media.clip import Clip, make_clip
 from sorajax.media.post import to_uint8
 from sorajax.models.dit import DiT
@@ -27,7 +28,10 @@ from sorajax.weights import folder as folders
 
 
 class Pipeline:
-    """A text-to-video model on a mesh. Its parts are open: text states, velocity, latents, frames."""
+    """A text-to-video model on a mesh. Its parts are open: text states, velocity, latents, frames.
+
+    Several processes call it alike and all get the whole result; one of them saves the clip.
+    """
 
     def __init__(
         self, config: ModelConfig, tokenizer: Tokenizer, text: TextEncoder, dit: DiT, vae: VAE, mesh: Mesh, digest: str
@@ -60,7 +64,7 @@ class Pipeline:
         prompts = request.check_prompts(prompt)
         wanted = request.resolve(self.config, size=size, frames=frames, steps=steps, guidance=guidance)
         rate = request.check_fps(fps, self.config.sample.fps)
-        seed = secrets.randbelow(2**31) if seed is None else request.check_seed(seed)
+        seed = arrays.broadcast(secrets.randbelow(2**31)) if seed is None else request.check_seed(seed)
         noise = self.noise(len(prompts), seed, size=wanted.size, frames=wanted.frames)
         latents = self.sample(
             prompts, noise=noise, steps=wanted.steps, guidance=wanted.guidance, negative=negative, callback=callback
@@ -85,12 +89,13 @@ class Pipeline:
         """Text states f32 [b, l, d]; what follows a prompt's end is zero."""
         ids, mask = self.tokenizer.encode(prompts, self.config.text.length)
         with jax.set_mesh(self.mesh):
-            return _encode_text(self.text, self._place(ids), self._place(mask))
+            return arrays.replicate(_encode_text(self.text, self._place(ids), self._place(mask)))
 
     def velocity(self, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:
         """The transformer's output f32 [b, t, h, w, c], for timestep f32 [b] in [0, 1000]."""
         with jax.set_mesh(self.mesh):
-            return _velocity(self.dit, self._place(latents), self._place(timestep), self._place(text))
+            v = _velocity(self.dit, self._place(latents), self._place(timestep), self._place(text))
+            return arrays.replicate(v)
 
     def noise(
         self, count: int, seed: int, *, size: tuple[int, int] | None = None, frames: int | None = None
@@ -118,7 +123,7 @@ class Pipeline:
         unguided = wanted.guidance == 1.0
         other = None if unguided else jnp.broadcast_to(self.encode_text([negative]), text.shape)
         with jax.set_mesh(self.mesh):
-            return sample(
+            final = sample(
                 self.dit,
                 self._place(noise),
                 text,
@@ -129,19 +134,20 @@ class Pipeline:
                 solver=self.config.sample.solver,
                 callback=callback,
             )
+            return arrays.replicate(final)
 
     def decode(self, latents: jax.Array) -> jax.Array:
         """Frames f32 [b, T, H, W, 3] in [-1, 1] of normalised latents: unmarked and unsigned, for research."""
         with jax.set_mesh(self.mesh):
-            return _decode(self.vae, self._place(latents))
+            return arrays.replicate(_decode(self.vae, self._place(latents)))
 
     def encode_video(self, x: jax.Array) -> jax.Array:
         """Normalised latents f32 [b, t, h, w, c] (the mean) of frames f32 [b, T, H, W, 3] in [-1, 1]."""
         with jax.set_mesh(self.mesh):
-            return _encode_video(self.vae, self._place(x))
+            return arrays.replicate(_encode_video(self.vae, self._place(x)))
 
     def _place(self, x: jax.Array | np.ndarray) -> jax.Array:
-        return jax.device_put(jnp.asarray(x), meshes.batch_sharding(self.mesh, jnp.shape(x)))
+        return arrays.place(x, meshes.batch_sharding(self.mesh, jnp.shape(x)))
 
 
 def load(

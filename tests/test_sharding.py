@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from sorajax.errors import ConfigError
@@ -42,3 +44,34 @@ def test_parameters_are_really_split(differences, mesh, shards):
 def test_a_mesh_that_does_not_fit_the_devices_is_refused():
     with pytest.raises(ConfigError, match="data 3 x fsdp 1 x seq 1 x tensor 1 does not fit 1 devices"):
         make_mesh(data=3)
+
+
+class Chip(SimpleNamespace):
+    """What ``make_mesh`` looks at in a TPU."""
+
+    __hash__ = object.__hash__
+
+
+def slices(count):
+    """Devices of so many slices of 2 x 4 chips."""
+    facts = {"platform": "tpu", "device_kind": "TPU v5 lite", "core_on_chip": 0}
+    places = [(s, x, y) for s in range(count) for y in range(4) for x in range(2)]
+    return [Chip(id=i, coords=(x, y, 0), slice_index=s, process_index=s, **facts) for i, (s, x, y) in enumerate(places)]
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"data": 2, "seq": 8}, {"data": 4, "seq": 4}, {"fsdp": 4, "data": 1, "tensor": 4}, {"data": 2, "fsdp": 8}]
+)
+def test_between_slices_only_data_or_weights_are_split(sizes):
+    devices = make_mesh(**sizes, devices=slices(2)).devices
+    assert devices.shape == tuple(sizes.get(axis, 1) for axis in ("data", "fsdp", "seq", "tensor"))
+    for group in devices.reshape(-1, devices.shape[2] * devices.shape[3]):  # what shares tokens and heads
+        assert len({device.slice_index for device in group}) == 1
+    crossing = devices if sizes.get("data", 1) > 1 else devices[0]  # data goes before fsdp
+    for s, part in enumerate(np.split(crossing, 2)):
+        assert {device.slice_index for device in part.flat} == {s}
+
+
+def test_tokens_split_between_slices_are_refused():
+    with pytest.raises(ConfigError, match="make data a multiple of 2"):
+        make_mesh(data=1, seq=16, devices=slices(2))

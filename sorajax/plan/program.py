@@ -129,7 +129,7 @@ def _train(request: Request, mesh: Mesh) -> Program:
     }
     text = _states(request, mesh, request.batch)
     forward = state.model, batch["latents"], _array(mesh, (request.batch,)), text
-    update = make_update(objective, optimizer, options.ema, objective.config.seed)
+    update = make_update(objective, optimizer, options.ema, objective.config.seed, mesh)
 
     def step(state: TrainState, text: jax.Array, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
         new, metrics = update(state, lambda ids, mask: text, batch)

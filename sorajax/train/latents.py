@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -12,6 +13,7 @@ from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from sorajax.data.world import World
+from sorajax.hosts.arrays import is_primary
 from sorajax.models.vae import VAE
 from sorajax.train.vae import to_signed
 
@@ -30,6 +32,8 @@ def cached(world: World, vae: VAE, clips: int, folder: Path, name: str) -> tuple
     stem = folder / hashlib.sha256(f"{name} {clips}".encode()).hexdigest()[:16]
     paths = [stem.with_suffix(suffix) for suffix in (".latents.npy", ".cover.npy")]
     shapes = [(clips, depth, side, side, config.z_dim), (clips, depth, side, side)]
+    while not (is_primary() or all(path.exists() for path in paths)):  # process 0 makes them
+        time.sleep(0.2)
     if not all(path.exists() for path in paths):
         _encode(world, vae, clips, paths, shapes, stem.with_suffix(".count"))
     latents, cover = (np.load(path, mmap_mode="r") for path in paths)

@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from flax import nnx
 from tqdm import tqdm
 
 from sorajax import mesh as meshes
-from sorajax.checkpoint import Checkpoints
+from sorajax.checkpoint import Checkpoints, check_shared
 from sorajax.data.loader import batches
 from sorajax.errors import CheckpointError, TrainingError
+from sorajax.hosts import arrays
 from sorajax.train.config import FIXED, OWN, TrainConfig
-from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step
+from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes
 
 
 def train(
@@ -28,66 +29,90 @@ def train(
     """Run one stage of training to ``config.steps``, or for ``minutes``; resumes what is in its folder.
 
     Returns the model folder that the stage exported to. Ctrl-C and SIGTERM save a checkpoint, export, and end.
-    Raises TrainingError when the loss is no longer finite, CheckpointError when the saved run is another one.
+    Several processes (``sorajax.hosts.start.join``) call it alike, with one folder that all of them see: each makes
+    its rows of a batch and saves its part of a checkpoint, process 0 writes the rest, and a signal to one ends all.
+
+    Raises TrainingError when the loss is no longer finite, CheckpointError when the saved run is another one,
+    ConfigError when the processes do not share the folder.
     """
     folder = runs / config.model.name / config.objective
     model_folder = runs / config.model.name / "model"
     folder.mkdir(parents=True, exist_ok=True)
+    check_shared(folder)
     objective = make_objective(config, model_folder)
     mesh = meshes.make_mesh(**dataclasses.asdict(config.mesh))
     optimizer = make_optimizer(config.optimizer, config.steps)
 
-    state = init_state(objective, optimizer, config.seed, mesh)
     checkpoints = Checkpoints(folder / "checkpoints")
     seconds = 0.0
     if (latest := checkpoints.latest()) is not None:
         about = checkpoints.about(latest)
         _same_run(about["config"], _plain(config), folder)
-        state, seconds = checkpoints.restore(latest, state), about["seconds"]
-    elif config.warm_start:
-        state = _warm(objective, state)
+        state, seconds = checkpoints.restore(latest, state_shapes(objective, optimizer, mesh)), about["seconds"]
+    else:
+        state = init_state(objective, optimizer, config.seed, mesh)
+        state = _warm(objective, state) if config.warm_start else state
     step = make_step(objective, optimizer, config.optimizer.ema, config.seed, mesh)
+    frozen = jax.tree.map(arrays.place, objective.frozen, meshes.shardings(objective.frozen, mesh))
+
+    def make(index: int) -> Mapping[str, np.ndarray]:
+        mine = arrays.local_rows(mesh, objective.size(index))
+        return objective.batch(index) if mine is None else objective.batch(index, mine)
+
+    def export() -> None:
+        model = arrays.gather_to_primary(state.ema)
+        if arrays.is_primary():
+            objective.export(model, model_folder)
 
     start = int(state.step)
     intervals = config.log_every, config.evaluate_every, config.checkpoint_every
     if start < config.steps:
-        objective.batch(start)  # what is made once, such as latents on disk, is made where Ctrl-C still breaks in
-    source = batches(objective.batch, start=start, stop=config.steps) if start < config.steps else iter(())
+        make(start)  # what is made once, such as latents on disk, is made where Ctrl-C still breaks in
+    source = batches(make, start=start, stop=config.steps) if start < config.steps else iter(())
     began, deadline = time.monotonic(), None if minutes is None else time.monotonic() + 60 * minutes
     log = _Log(folder / "log.jsonl")
     ending: list[str] = []
-    done = start
-    with _signals(ending), tqdm(total=config.steps, initial=start, disable=not progress, file=sys.stderr) as bar:
+    stop = arrays.StopFlag(mesh)
+    done, looked = start, start
+    quiet = not (progress and arrays.is_primary())
+    with _signals(ending), tqdm(total=config.steps, initial=start, disable=quiet, file=sys.stderr) as bar:
         bar.set_description(config.objective)
 
         def save() -> None:
             spent = seconds + time.monotonic() - began
             checkpoints.save(done, state, {"config": _plain(config), "seconds": spent})
 
-        while done < config.steps and not ending:
-            state, metrics = step(state, objective.frozen, next(source))
+        def look() -> dict[str, float]:
+            values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+            _check_finite(values, done, checkpoints.latest())
+            return values
+
+        while done < config.steps and not stop(bool(ending)):
+            batch = arrays.place_rows(next(source), mesh, objective.size(done))
+            state, metrics = step(state, frozen, batch)
             done += 1
             if deadline is not None and time.monotonic() > deadline:
                 ending.append("time")
             bar.update()
             due = [done == config.steps or done % every == 0 for every in intervals]
-            if any(due) or ending:  # nothing is kept of a step that was not looked at
-                values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-                _check_finite(values, done, checkpoints.latest())
+            if any(due):  # nothing is kept of a step that was not looked at
+                values, looked = look(), done
             if due[0]:
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
                 rate = (done - start) * config.batch / (time.monotonic() - began)
                 log.write(done, values | {"samples_per_second": rate, "seconds": seconds + time.monotonic() - began})
             if due[1]:
                 log.write(done, {f"eval_{k}": v for k, v in objective.evaluate(state.ema, done, folder).items()})
-                objective.export(state.ema, model_folder)
+                export()
             if due[2]:
                 save()
+        if done > looked:
+            look()
         if done > start and checkpoints.latest() != done:
             save()
         checkpoints.close()
-    if done > start or not model_folder.exists():
-        objective.export(state.ema, model_folder)
+    if done > start or not arrays.broadcast(model_folder.exists()):
+        export()
     return model_folder
 
 
@@ -143,14 +168,15 @@ def _check_finite(values: dict[str, float], step: int, saved: int | None) -> Non
 
 
 class _Log:
-    """JSON lines, one a record."""
+    """JSON lines, one a record, by process 0."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        if arrays.is_primary():
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
 
 
 class _signals:

@@ -14,6 +14,7 @@ import optax.contrib
 from flax import nnx
 from jax.sharding import Mesh
 
+from sorajax.hosts.arrays import place
 from sorajax.mesh import batch_sharding, shardings
 from sorajax.train.config import OptimizerConfig
 
@@ -30,8 +31,12 @@ class Objective(Protocol):
         """A new model."""
         ...
 
-    def batch(self, index: int) -> Mapping[str, np.ndarray]:
-        """Host arrays [b, ...] of batch ``index``: a function of the seed and the index alone."""
+    def size(self, index: int) -> int:
+        """Rows of batch ``index``."""
+        ...
+
+    def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
+        """Host arrays [b, ...] of batch ``index``, a function of the seed and the index alone; or only its ``rows``."""
         ...
 
     def loss(
@@ -105,19 +110,27 @@ def _kernels(params: Any) -> Any:
 
 def init_state(objective: Objective, optimizer: optax.GradientTransformation, seed: int, mesh: Mesh) -> TrainState:
     """A new state, made in place on the mesh."""
-
-    def make() -> TrainState:
-        model = objective.init(nnx.Rngs(seed))
-        ema = jax.tree.map(jnp.copy, model)
-        params: Any = model  # a module is a pytree of its parameters
-        return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(params))
-
+    make = partial(_new_state, objective, optimizer, seed)
     with jax.set_mesh(mesh):
         return jax.jit(make, out_shardings=shardings(jax.eval_shape(make), mesh))()
 
 
+def state_shapes(objective: Objective, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """What ``init_state`` gives, as shapes with shardings: a checkpoint is read into them."""
+    shapes = jax.eval_shape(partial(_new_state, objective, optimizer, 0))
+    laid_out = lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)  # noqa: E731
+    return jax.tree.map(laid_out, shapes, shardings(shapes, mesh))
+
+
+def _new_state(objective: Objective, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    model = objective.init(nnx.Rngs(seed))
+    ema = jax.tree.map(jnp.copy, model)
+    params: Any = model  # a module is a pytree of its parameters
+    return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(params))
+
+
 def make_update(
-    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int
+    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
 ) -> Callable[[TrainState, Any, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
     """The step (state, frozen, batch) -> (state, metrics) as a pure function.
 
@@ -133,7 +146,8 @@ def make_update(
         decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
         average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema, model)
         metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
-        return TrainState(step=state.step + 1, model=model, ema=average, opt_state=opt_state), metrics
+        new = TrainState(step=state.step + 1, model=model, ema=average, opt_state=opt_state)
+        return jax.lax.with_sharding_constraint(new, shardings(new, mesh)), metrics  # as it came: compiled once
 
     return update
 
@@ -141,11 +155,12 @@ def make_update(
 def make_step(
     objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
 ) -> Callable[[TrainState, Any, Mapping[str, np.ndarray]], tuple[TrainState, Metrics]]:
-    """``make_update`` compiled for a mesh. The old state's memory is given up."""
-    compiled = jax.jit(make_update(objective, optimizer, ema, seed), donate_argnums=0)
+    """``make_update`` compiled. The old state's memory is given up; the batch is one of host arrays, the same in every
+    process, or is on the mesh already."""
+    compiled = jax.jit(make_update(objective, optimizer, ema, seed, mesh), donate_argnums=0)
 
     def step(state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, Metrics]:
-        placed = {k: jax.device_put(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}
+        placed = {k: place(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}
         with jax.set_mesh(mesh):
             return compiled(state, frozen, placed)
 

@@ -22,6 +22,7 @@ from sorajax.config import TextConfig
 from sorajax.data.captions import LANGUAGES
 from sorajax.data.world import EVALUATION, ClipSpec, World
 from sorajax.errors import ConfigError
+from sorajax.hosts.arrays import gather, is_primary
 from sorajax.mesh import param
 from sorajax.models.layers import Linear
 from sorajax.models.text import TextEncoder
@@ -96,7 +97,11 @@ class TextObjective:
         """Fill a new model's encoder with the weights exported before."""
         load_text(model.encoder, folders.load_part(self.folder, "text_encoder"))
 
-    def batch(self, index: int) -> Mapping[str, np.ndarray]:
+    def size(self, index: int) -> int:
+        """Clips of a batch."""
+        return self.config.batch
+
+    def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
         """ids int32 and mask bool [b, 2, l]: two captions of a clip; labels int32 [b, k], as ``classes`` goes."""
         rng = np.random.default_rng((self.config.seed, index))
         languages = self.config.world.languages
@@ -107,8 +112,10 @@ class TextObjective:
             for j in rng.choice(len(languages), 2, replace=len(languages) < 2):
                 text = self.caption(spec, languages[j], rng, held_out=False)
                 captions.append(retype(text, languages[j], rng) if rng.random() < RETYPED else text)
+        if rows is not None:  # all captions were drawn, as each is after the one before
+            captions, labels = [captions[2 * i + j] for i in rows for j in (0, 1)], [labels[i] for i in rows]
         ids, mask = self._encode(captions)
-        shape = (self.config.batch, 2, -1)
+        shape = (len(labels), 2, -1)
         return {"ids": ids.reshape(shape), "mask": mask.reshape(shape), "labels": np.array(labels, np.int32)}
 
     def loss(
@@ -146,7 +153,7 @@ class TextObjective:
             captions = [self.caption(spec, language, rng, held_out=True) for spec in specs]
             typed = [retype(text, language, rng) for text in captions]
             for name, texts in (("accuracy", captions), ("typed", typed)):
-                by_query, by_mean, mean = (np.asarray(x) for x in predict(model, *self._encode(texts)))
+                by_query, by_mean, mean = (gather(x) for x in predict(model, *self._encode(texts)))
                 figures[f"{name}_{language}"] = float((by_query == labels).mean())
                 for row, column in np.argwhere(by_query != labels):
                     attribute = list(self.classes)[column]
@@ -161,7 +168,8 @@ class TextObjective:
         figures["mean_state"] = float(np.mean(right_by_mean))
         middle = np.mean(means, 0)
         figures["apart"] = float(np.mean([np.sum((m - middle) ** 2) / np.sum(m**2) for m in means]))
-        (folder / f"text-{step:07d}.tsv").write_text("".join(mistakes), encoding="utf-8")
+        if is_primary():
+            (folder / f"text-{step:07d}.tsv").write_text("".join(mistakes), encoding="utf-8")
         return figures
 
     def export(self, model: TextModel, folder: Path) -> None:

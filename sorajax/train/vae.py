@@ -12,6 +12,7 @@ from flax import nnx
 
 from sorajax.data.world import EVALUATION, World
 from sorajax.errors import ConfigError
+from sorajax.hosts.arrays import gather, is_primary
 from sorajax.media.sheet import contact_sheet
 from sorajax.models.vae import VAE
 from sorajax.train.config import TrainConfig
@@ -50,15 +51,18 @@ class VaeObjective:
         """Fill a new model with the weights exported before."""
         load_vae(model, folders.load_part(self.folder, "vae"))
 
-    def batch(self, index: int) -> Mapping[str, np.ndarray]:
-        """frames uint8 [b, t, h, w, 3] and alpha uint8 [b, t, h, w]: a stretch of each clip.
+    def size(self, index: int) -> int:
+        """Clips of a batch: ``batch`` with the first of ``vae_loss.frames``, fewer with a longer stretch."""
+        lengths = self.config.vae_loss.frames
+        return max(1, self.config.batch * lengths[0] // lengths[index % len(lengths)])
 
-        The first of ``vae_loss.frames`` goes with ``batch`` clips, a longer stretch with fewer.
-        """
+    def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
+        """frames uint8 [b, t, h, w, 3] and alpha uint8 [b, t, h, w]: a stretch of each clip."""
         lengths, first = self.config.vae_loss.frames, index * self.config.batch
         stretch = lengths[index % len(lengths)]
         clips = []
-        for i in range(first, first + max(1, self.config.batch * lengths[0] // stretch)):
+        for row in range(self.size(index)) if rows is None else rows:
+            i = first + int(row)
             clip = self.world.render(self.world.spec(i))
             start = np.random.default_rng((self.config.seed, i)).integers(len(clip.frames) - stretch + 1)
             clips.append((clip.frames[start : start + stretch], clip.alpha[start : start + stretch]))
@@ -91,10 +95,11 @@ class VaeObjective:
         frames = np.stack([s.frames for s in samples])
         alpha = np.stack([s.alpha for s in samples]) > 127
         decoded = jax.jit(lambda m, x: m.decode(m.encode(to_signed(x))[0]))(model, frames)
-        back = np.asarray(jnp.round((decoded + 1) * 127.5), np.uint8)
+        back = np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
         error = (back.astype(np.float32) - frames) ** 2
         rows = [clip for pair in zip(frames[:8], back[:8], strict=True) for clip in pair]
-        contact_sheet(rows, folder / f"vae-{step:07d}.png")
+        if is_primary():
+            contact_sheet(rows, folder / f"vae-{step:07d}.png")
         db = {"psnr": error.mean(), "psnr_objects": error[alpha].mean()}
         return {name: float(10 * np.log10(255**2 / mse)) for name, mse in db.items()}
 

@@ -15,6 +15,7 @@ from sorajax.data.world import EVALUATION, ClipSpec, World
 from sorajax.diffusion import flow
 from sorajax.diffusion.sample import sample
 from sorajax.errors import ConfigError
+from sorajax.hosts.arrays import gather, is_primary
 from sorajax.media.sheet import contact_sheet
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
@@ -42,9 +43,9 @@ class VideoObjective:
         dtype = jnp.dtype(config.dtype)
         self.model_config = folders.load_config(folder)  # with the latents' statistics
         _check_stages(config.model, self.model_config, folder)
-        self.text = TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0))
+        self.text = nnx.eval_shape(lambda: TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0)))
         load_text(self.text, folders.load_part(folder, "text_encoder"))
-        self.vae = VAE(self.model_config.vae, rngs=nnx.Rngs(0))
+        self.vae = nnx.eval_shape(lambda: VAE(self.model_config.vae, rngs=nnx.Rngs(0)))
         load_vae(self.vae, folders.load_part(folder, "vae"))
         self.tokenizer = Tokenizer(folder / folders.TOKENIZER)
         self.frozen: Any = self.text
@@ -66,12 +67,18 @@ class VideoObjective:
             self._clips = cached(self.world, self.vae, self.config.video.clips, self.folder.parent / "latents", name)
         return self._clips
 
-    def batch(self, index: int) -> Mapping[str, np.ndarray]:
+    def size(self, index: int) -> int:
+        """Clips of a batch."""
+        return self.config.batch
+
+    def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
         """latents f32 [b, t, h, w, c], cover f32 [b, t, h, w], ids int32 [b, l], mask bool [b, l]."""
         rng = np.random.Generator(np.random.Philox(key=[self.config.seed, index]))
         latents, cover = self.clips()
         chosen = rng.integers(len(latents), size=self.config.batch)
-        captions = [self._caption(int(i), rng) for i in chosen]
+        captions = [self._caption(int(i), rng) for i in chosen]  # all of them: each is drawn after the one before
+        if rows is not None:
+            chosen, captions = chosen[rows], [captions[i] for i in rows]
         ids, mask = self.tokenizer.encode(captions, self.config.model.text.length)
         return {
             "latents": latents[chosen].astype(np.float32),
@@ -121,7 +128,8 @@ class VideoObjective:
             figures[f"loss_{level}"] = right
             figures[f"text_gap_{level}"] = float(error(model, latents, jnp.roll(text, 1, 0), s, noise)) - right
         prompts, clips = self.samples(model, self.world.held_out_specs()[:24:3] + specs[:8])
-        contact_sheet(list(clips), folder / f"video-{step:07d}.png", columns=2, labels=prompts)
+        if is_primary():
+            contact_sheet(list(clips), folder / f"video-{step:07d}.png", columns=2, labels=prompts)
         return figures
 
     def samples(self, model: DiT, specs: list[ClipSpec], seed: int = 0) -> tuple[list[str], np.ndarray]:
@@ -142,7 +150,7 @@ class VideoObjective:
             solver=options.solver,
         )
         decoded = jax.jit(lambda m, z: m.decode(m.denormalise(z)))(self.vae, latents)
-        return prompts, np.asarray(jnp.round((decoded + 1) * 127.5), np.uint8)
+        return prompts, np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
 
     def states(self, prompts: list[str]) -> jax.Array:
         """Text states f32 [b, l, d] of prompts."""

@@ -24,6 +24,7 @@ import numpy as np
 from flax import nnx
 
 from sorajax.errors import CheckpointError
+from sorajax.hosts.arrays import place
 
 SAME = ""
 LINEAR = "o i -> i o"
@@ -88,9 +89,8 @@ def apply(model: nnx.Module, tensors: Mapping[str, Any], rules: Sequence[Rule], 
         if len(arrays) == len(match.names):
             array = (np.stack(arrays) if match.stacked else arrays[0]).astype(want.dtype)
             # A concrete array on one device is not tied to it; one spread over a mesh stays spread.
-            spread = isinstance(want, jax.ShapeDtypeStruct) or isinstance(want.sharding, jax.sharding.NamedSharding)
-            sharding = want.sharding if spread else None
-            filled[match.path] = match.variable.replace(jax.device_put(jnp.asarray(array), sharding))
+            spread = isinstance(want.sharding, jax.sharding.NamedSharding)
+            filled[match.path] = match.variable.replace(place(array, want.sharding) if spread else jnp.asarray(array))
     skip = [re.compile(pattern) for pattern in ignore]
     unexpected = [name for name in tensors if name not in used and not any(p.fullmatch(name) for p in skip)]
     problems = [("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)]
