@@ -23,6 +23,7 @@ SEQUENCE = "seq"
 RULES: Mapping[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
     "tokens": ("seq",),  # video tokens, [b, l, d]
+    "columns": ("data", "fsdp", "seq", "tensor"),  # of frames in the autoencoder: whatever the batch leaves idle
     "heads": ("tensor",),  # attention heads, of parameters and activations
     "mlp": ("tensor",),
     "vocab": ("tensor",),

@@ -31,10 +31,12 @@ MESHES = {
     "mixed": (2, 2, 1, 2),
     "all": (1, 2, 2, 2),
 }
+KEYS = ("loss", "weights", "latents", "encoded", "decoded")
 
 
 def main(folder: Path) -> dict[str, dict[str, float]]:
-    """Differences by mesh: loss and weights after two training steps, and sampled latents."""
+    """Differences by mesh: loss and weights after two training steps, sampled latents, and one clip's latents and
+    frames, whose columns are split."""
     tiny.write(folder / "model")
     config = TrainConfig(
         objective="video",
@@ -48,6 +50,8 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
     objective = VideoObjective(config, folder / "model")
     optimizer = make_optimizer(config.optimizer, config.steps)
     prompts = [f"a dog number {i}" for i in range(8)]
+    cell = tiny.CONFIG.vae.spatial_factor
+    video = np.random.default_rng(0).uniform(-1, 1, (1, 9, cell, 8 * cell, 3)).astype(np.float32)
 
     def run(mesh: jax.sharding.Mesh) -> dict[str, np.ndarray]:
         state = init_state(objective, optimizer, 0, mesh)
@@ -57,10 +61,13 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
         pipe = sorajax.load(folder / "model", mesh=mesh)
         warm = nnx.clone(state.model)
         objective.warm_start(warm)
+        moments = pipe.encode_video(video)
         return {
             "loss": np.asarray(metrics["loss"]),
             "weights": np.concatenate([np.ravel(x) for x in jax.tree.leaves(jax.device_get(state.ema))]),
             "latents": np.asarray(pipe.sample(prompts, seed=3)),
+            "encoded": np.asarray(moments),
+            "decoded": np.asarray(pipe.decode(moments)),
             "shards": np.asarray(shards(state.model)),
             "warm": np.asarray(shards(warm)),
         }
@@ -69,7 +76,7 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
     out = {}
     for name, sizes in MESHES.items():
         many = run(make_mesh(**dict(zip(("data", "fsdp", "seq", "tensor"), sizes, strict=True))))
-        out[name] = {key: tiny.relative(many[key], one[key]) for key in ("loss", "weights", "latents")}
+        out[name] = {key: tiny.relative(many[key], one[key]) for key in KEYS}
         out[name] |= {key: float(many[key]) for key in ("shards", "warm")}
     return out
 

@@ -34,6 +34,12 @@ def test_the_sampler_gives_the_same_latents(differences, mesh):
     assert differences[mesh]["latents"] < 1e-5
 
 
+@pytest.mark.parametrize("mesh", MESHES)
+def test_the_autoencoder_gives_the_same_latents_and_frames(differences, mesh):
+    assert differences[mesh]["encoded"] < 1e-5
+    assert differences[mesh]["decoded"] < 1e-5
+
+
 @pytest.mark.parametrize(
     ("mesh", "shards"), [("data", 1), ("fsdp", 8), ("tensor", 2), ("seq", 8), ("mixed", 4), ("all", 8)]
 )

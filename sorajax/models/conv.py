@@ -2,13 +2,16 @@
 
 On CPU the compiler's 3-D convolution and its weight gradients are slow. There the frames that a kernel spans are
 put side by side as channels, one 2-D convolution does the rest, and the weight gradient is written as products of
-small blocks that stay in the cache. Elsewhere the native operation is used.
+small blocks that stay in the cache. Elsewhere the native operation is used. Where columns are split over devices, the
+zeros beside a part are its neighbours' columns instead (``columns.beside``).
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+
+from sorajax.models import columns
 
 SPACE = ("NHWC", "HWIO", "NHWC")
 TIME_SPACE = ("NDHWC", "DHWIO", "NDHWC")
@@ -21,6 +24,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Padding) -> jax.Array:
     """x [n, h, w, i], kernel [kh, kw, i, o] -> [n, h', w', o]."""
+    x, padding = _beside(x, padding)
     return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=SPACE)
 
 
@@ -36,9 +40,9 @@ def conv3d(x: jax.Array, kernel: jax.Array, time_stride: int = 1) -> jax.Array:
 
 def conv3d_native(x: jax.Array, kernel: jax.Array, time_stride: int = 1) -> jax.Array:
     """``conv3d`` as the compiler's 3-D convolution."""
-    (top, bottom), (left, right) = _same(kernel)
-    padding = ((0, 0), (top, bottom), (left, right))
-    return jax.lax.conv_general_dilated(x, kernel, (time_stride, 1, 1), padding, dimension_numbers=TIME_SPACE)
+    x, padding = _beside(x, _same(kernel))
+    strides, padding = (time_stride, 1, 1), ((0, 0), *padding)
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=TIME_SPACE)
 
 
 def conv3d_as_2d(x: jax.Array, kernel: jax.Array, time_stride: int = 1) -> jax.Array:
@@ -48,7 +52,8 @@ def conv3d_as_2d(x: jax.Array, kernel: jax.Array, time_stride: int = 1) -> jax.A
         return _frames_in_reach(x, kt, time_stride) @ kernel.reshape(kt * i, o)
     if time_stride != 1:
         raise NotImplementedError("a stride in time is for kernels of one pixel")
-    return _causal_conv(x, kernel, _same(kernel))
+    x, padding = _beside(x, _same(kernel))
+    return _causal_conv(x, kernel, padding)
 
 
 def upsampled_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -64,6 +69,7 @@ def upsampled_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     small = jnp.einsum("pyk,qxl,klio->yxipqo", sums, sums, kernel.astype(jnp.float32))
     small, padding = small.reshape(2, 2, i, 4 * o).astype(x.dtype), ((1, 1), (1, 1))
     if jax.default_backend() == "cpu":
+        x, padding = _beside(x, padding)
         y = _causal_conv(x[:, None], small[None], padding)
     else:
         y = conv2d(x, small, padding=padding)
@@ -77,7 +83,8 @@ def _causal_conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array
     """x [b, t, h, w, i], kernel [kt, kh, kw, i, o] -> [b, t - kt + 1, h', w', o], with gradients for a CPU."""
     kt, kh, kw, i, o = kernel.shape
     reach = _frames_in_reach(x, kt)
-    y = conv2d(_merged(reach), kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, kt * i, o), padding=padding)
+    flat = kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, kt * i, o)
+    y = jax.lax.conv_general_dilated(_merged(reach), flat, (1, 1), padding, dimension_numbers=SPACE)
     return y.reshape(*reach.shape[:2], *y.shape[1:])
 
 
@@ -124,6 +131,12 @@ def _frames_in_reach(x: jax.Array, kt: int, stride: int = 1) -> jax.Array:
 
 def _merged(x: jax.Array) -> jax.Array:
     return x.reshape(-1, *x.shape[2:])
+
+
+def _beside(x: jax.Array, padding: Padding) -> tuple[jax.Array, Padding]:
+    """x and what is left to pad: nothing at the sides, where columns are split."""
+    rows, (left, right) = padding
+    return (columns.beside(x, left, right), (rows, (0, 0))) if columns.split() else (x, padding)
 
 
 def _same(kernel: jax.Array) -> Padding:

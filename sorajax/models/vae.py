@@ -1,10 +1,12 @@
 """The causal video autoencoder of Wan 2.1 and 2.2 (AutoencoderKLWan): video to latents and back.
 
 The first frame makes one latent frame; each later latent frame stands for ``config.temporal_factor`` frames.
-Nothing looks ahead in time, so a video can be coded in pieces with memory that does not grow with its length.
+Nothing looks ahead in time, so a video can be coded in pieces with memory that does not grow with its length. On a mesh
+whose devices outnumber the clips, the columns of their frames are split (``columns``).
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from flax import nnx
 
 from sorajax.config import VAEConfig
 from sorajax.errors import ConfigError, InputError
+from sorajax.models.columns import over_columns
 from sorajax.models.layers import F32
 from sorajax.models.vae_blocks import (
     Conv,
@@ -118,7 +121,8 @@ class VAE(nnx.Module):
         if x.shape[2] % cell or x.shape[3] % cell:
             raise InputError(f"video of {x.shape[3]}x{x.shape[2]} pixels: give multiples of {cell}")
         x = patchify(x, self.config.patch_size or 1)
-        moments = _run(self.encoder, x, chunk=factor) if stream else self.encoder(x)[0]
+        run = partial(_run, chunk=factor) if stream else _at_once
+        moments = over_columns(run, self.encoder, x, narrowest=x.shape[3] * (self.config.patch_size or 1) // cell)
         moments = self.quant_conv.inside(moments).astype(jnp.float32)
         mean, logvar = jnp.split(moments, 2, -1)
         return mean, jnp.clip(logvar, -30.0, 20.0)
@@ -128,7 +132,8 @@ class VAE(nnx.Module):
         if z.ndim != 5 or z.shape[-1] != self.config.z_dim:
             raise InputError(f"latents of shape {z.shape}: [batch, t, h, w, {self.config.z_dim}] is expected")
         z = self.post_quant_conv.inside(z)
-        x = _run(self.decoder, z, chunk=1) if stream else self.decoder(z)[0]
+        run = partial(_run, chunk=1) if stream else _at_once
+        x = over_columns(run, self.decoder, z, narrowest=z.shape[3])
         x = unpatchify(x.astype(jnp.float32), self.config.patch_size or 1)
         return jnp.clip(x, -1.0, 1.0) if clamp else x
 
@@ -146,6 +151,10 @@ class VAE(nnx.Module):
         mean = self.config.latents_mean or (0.0,) * self.config.z_dim
         std = self.config.latents_std or (1.0,) * self.config.z_dim
         return jnp.array(mean, jnp.float32), jnp.array(std, jnp.float32)
+
+
+def _at_once(model: Encoder | Decoder, x: jax.Array) -> jax.Array:
+    return model(x)[0]
 
 
 def _run(model: Encoder | Decoder, x: jax.Array, *, chunk: int) -> jax.Array:

@@ -17,6 +17,7 @@ from flax import nnx
 
 from sorajax.errors import ConfigError
 from sorajax.mesh import param
+from sorajax.models import columns
 from sorajax.models.conv import conv2d, conv3d, upsampled_conv2d
 
 Memory = Any
@@ -126,7 +127,8 @@ class Attention(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         b, t, h, w, c = x.shape
-        q, k, v = jnp.split(self.to_qkv.inside(self.norm(x)).reshape(b * t, h * w, 3 * c), 3, -1)
+        q, k, v = jnp.split(self.to_qkv.inside(self.norm(x)), 3, -1)
+        q, k, v = (y.reshape(b * t, -1, c) for y in (q, columns.whole_rows(k), columns.whole_rows(v)))
         scores = jnp.einsum("nqc,nkc->nqk", q, k, preferred_element_type=jnp.float32) / math.sqrt(c)
         weights = jax.nn.softmax(scores, -1).astype(v.dtype)
         y = jnp.einsum("nqk,nkc->nqc", weights, v)

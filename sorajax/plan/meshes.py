@@ -3,9 +3,10 @@
 import itertools
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 from sorajax.errors import InputError
-from sorajax.mesh import AXES
+from sorajax.mesh import AXES, spec
 from sorajax.plan.chips import Topology
 from sorajax.plan.request import Request
 
@@ -90,10 +91,10 @@ def problem(request: Request, sizes: dict[str, int]) -> str:
     # Guidance runs each clip twice, and the two may lie on different devices.
     rows = request.batch * (2 if request.task == "sample" else 1)
     heads = request.model.text.num_heads if request.task == "text" else request.model.dit.num_attention_heads
-    if request.task in ("text", "decode") and seq > 1:
-        return f"mesh axis seq is {seq}, but the {request.task} stage has no sequence to split; use seq=1"
-    if request.task == "decode" and tensor > 1:
-        return f"mesh axis tensor is {tensor}, but the decoder has no heads to split; use tensor=1"
+    if request.task == "decode":
+        return ""  # columns of frames take whatever axes divide them
+    if request.task == "text" and seq > 1:
+        return f"mesh axis seq is {seq}, but the text stage has no sequence to split; use seq=1"
     if rows % data:
         return f"mesh axis data is {data}, which does not divide a batch of {rows}; use a divisor of {rows}"
     if heads % tensor:
@@ -143,6 +144,10 @@ def lies_on(sizes: dict[str, int], slice_: Topology) -> bool:
 
 def _order(request: Request, sizes: dict[str, int]) -> tuple[float, ...]:
     data, fsdp, seq, tensor = (sizes[axis] for axis in AXES)
+    if request.task == "decode":
+        where = spec(("batch", "columns"), (request.batch, request.latent_shape[3]), SimpleNamespace(shape=sizes))
+        used = [name for part in where if part for name in ((part,) if isinstance(part, str) else part)]
+        return math.prod(sizes.values()) / math.prod(sizes[name] for name in used), tensor, fsdp, data, seq
     rows = request.batch * (2 if request.task == "sample" else 1)
     idle = max(1, data * fsdp // math.gcd(rows, data * fsdp))  # devices that repeat each other's work
     spare = -request.tokens % seq / request.tokens  # tokens are padded to as many for every device

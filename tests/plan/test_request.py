@@ -182,3 +182,11 @@ def test_accelerator_types_stand_for_their_usual_slices(name, slice_):
 def test_an_accelerator_type_of_no_such_size_gets_the_nearest_slices():
     with pytest.raises(InputError, match="topology 'v6e-7' does not exist; nearest: v6e:2x4"):
         chips.parse("v6e-7")
+
+
+def test_the_decoder_gives_columns_to_the_devices_that_clips_leave_idle():
+    wide = request(task="decode", model=LARGE, width=832, height=480)  # 104 columns of latents
+    found = meshes.candidates(wide, chips.parse("v6e:2x4"), 10**9)
+    assert found[0] == {"data": 1, "fsdp": 1, "seq": 8, "tensor": 1}
+    idle = {"data": 1, "fsdp": 1, "seq": 16, "tensor": 1}
+    assert meshes.check(wide, idle, chips.parse("v6e:4x4")) == idle
