@@ -101,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--batch", type=int, default=1, help="clips at once, of all devices together (default: 1)")
     command.add_argument("--mesh", metavar="AXIS=N,...", help="try this mesh alone, as in fsdp=4,seq=2")
     command.add_argument("--weights", default="float32", help="type of weights in memory: float32 or bfloat16")
+    command.add_argument(
+        "--parameters", default="float32", help="train: type in which weights are gathered, float32 or bfloat16"
+    )
+    command.add_argument(
+        "--remat", default="block", help="train: what is kept of each block: block, attention, products or none"
+    )
     command.add_argument("--tries", type=int, default=3, help="meshes to try (default: 3)")
     command.add_argument("--steps", type=int, help="steps of the whole job, for its time and energy")
     command.add_argument("--watts", type=float, help="power of a device, where none is published")
@@ -224,6 +230,8 @@ def _plan(arguments: argparse.Namespace) -> int:
         frames=defaults.frames if arguments.frames is None else arguments.frames,
         batch=arguments.batch,
         weights=arguments.weights,
+        parameters=arguments.parameters,
+        remat=arguments.remat,
     )
     prices = {} if arguments.prices is None else parse_prices(arguments.prices)
     mesh = None if arguments.mesh is None else parse_mesh(arguments.mesh)

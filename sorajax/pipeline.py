@@ -141,7 +141,7 @@ class Pipeline:
         with jax.set_mesh(self.mesh):
             return arrays.replicate(_decode(self.vae, self._place(latents)))
 
-    def encode_video(self, x: jax.Array) -> jax.Array:
+    def encode_video(self, x: jax.Array | np.ndarray) -> jax.Array:
         """Normalised latents f32 [b, t, h, w, c] (the mean) of frames f32 [b, T, H, W, 3] in [-1, 1]."""
         with jax.set_mesh(self.mesh):
             return arrays.replicate(_encode_video(self.vae, self._place(x)))

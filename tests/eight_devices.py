@@ -55,7 +55,7 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
 
     def run(mesh: jax.sharding.Mesh) -> dict[str, np.ndarray]:
         state = init_state(objective, optimizer, 0, mesh)
-        step = make_step(objective, optimizer, 0.9, 0, mesh)
+        step = make_step(objective, optimizer, mesh, ema=0.9, seed=0)
         for index in range(2):
             state, metrics = step(state, objective.frozen, objective.batch(index))
         pipe = sorajax.load(folder / "model", mesh=mesh)

@@ -6,7 +6,8 @@
     sequence    tokens split over devices: Ulysses, ring, or both
     rotary      rotary positions
 
-``attention`` is the door; ``rope_table`` makes its positions, and ``tile`` says how many tokens suit it.
+``attention`` is the door; ``rope_table`` makes its positions, ``tile`` says how many tokens suit it, and ``KEPT`` is
+the name under which a training step can keep its output.
 """
 
 from functools import partial
@@ -14,14 +15,16 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 
 from sorajax import mesh as meshes
 from sorajax.attention import kernels, sequence
 from sorajax.attention.kernels import tile
 from sorajax.attention.rotary import Table, rope_table, rotate
+from sorajax.attention.sequence import KEPT
 
-__all__ = ["attention", "rope_table", "tile"]
+__all__ = ["KEPT", "attention", "rope_table", "tile"]
 
 
 def attention(
@@ -104,4 +107,4 @@ def _plain(
     q, k, v = split(q, "tokens"), split(k, keys), split(v, keys)
     weights = jax.nn.softmax(jnp.einsum("blnh,bsnh->bnls", q, k, preferred_element_type=jnp.float32), axis=-1)
     out = jnp.einsum("bnls,bsnh->blnh", weights.astype(dtype), v, preferred_element_type=jnp.float32)
-    return out.reshape(*out.shape[:2], -1)
+    return checkpoint_name(out.reshape(*out.shape[:2], -1), KEPT)

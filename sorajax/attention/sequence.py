@@ -15,11 +15,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from sorajax.attention import dense, kernels
 
 Arrays = tuple[jax.Array, ...]
 NEVER = -1e30
+KEPT = "attention"
+"""Name of attention's output, for policies that keep it for the backward pass (``jax.checkpoint``)."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ def _ring_forward(
             denominator = joint
         kv = following
     assert out is not None and denominator is not None  # a ring has a device at least
-    return out, (q, k, v, out.astype(v.dtype), denominator)
+    low, denominator = checkpoint_name(out.astype(v.dtype), KEPT), checkpoint_name(denominator, KEPT)
+    return low.astype(jnp.float32), (q, k, v, low, denominator)
 
 
 def _ring_backward(heads: int, how: Split, length: int, kept: Arrays, do: jax.Array) -> Arrays:

@@ -16,6 +16,7 @@ from sorajax.config import DiTConfig
 from sorajax.mesh import constrain, param, parts
 from sorajax.models.attention import Attention
 from sorajax.models.layers import F32, LayerNorm, Linear, layer_norm
+from sorajax.models.remat import remat
 
 
 def patchify(x: jax.Array, patch: tuple[int, int, int]) -> jax.Array:
@@ -73,7 +74,8 @@ class Block(nnx.Module):
 class DiT(nnx.Module):
     """Predicts the velocity of noisy video latents."""
 
-    def __init__(self, config: DiTConfig, *, dtype: jnp.dtype = F32, rngs: nnx.Rngs):
+    def __init__(self, config: DiTConfig, *, dtype: jnp.dtype = F32, remat: str = "block", rngs: nnx.Rngs):
+        """remat says what a training step keeps of each block (``remat.POLICIES``)."""
         dim, patch = config.dim, config.patch_size
 
         def linear(din: int, dout: int, scale: float = 1.0) -> Linear:
@@ -90,7 +92,7 @@ class DiT(nnx.Module):
         self.blocks = jax.vmap(lambda r: Block(config, dtype=dtype, rngs=r))(rngs.split(config.num_layers))
         self.scale_shift_table = param(jax.random.normal(rngs.params(), (2, dim)) / dim**0.5, None, None)
         self.proj_out = linear(dim, int(np.prod(patch)) * config.out_channels, scale=0.0)
-        self.config = config
+        self.config, self.remat = config, remat
 
     def __call__(self, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:
         """Velocity f32 [b, t, h, w, c] of latents [b, t, h, w, c] at timestep [b] in [0, 1000], for text [b, s, e].
@@ -121,7 +123,7 @@ class DiT(nnx.Module):
         def block(x: jax.Array, block: Block) -> tuple[jax.Array, None]:
             return block(x, text, modulation, (cos, sin), length), None
 
-        x, _ = jax.lax.scan(jax.checkpoint(block), x, self.blocks)
+        x, _ = jax.lax.scan(remat(block, self.remat), x, self.blocks)
         shift, scale = (self.scale_shift_table[...][i] + time[:, None] for i in range(2))
         x = self.proj_out(layer_norm(x, config.eps) * (1 + scale) + shift)
         return unpatchify(x[:, :length], config.patch_size, grid)

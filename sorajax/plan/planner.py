@@ -234,6 +234,8 @@ def _remedies(request: Request, slice_: Topology, tried: Attempt) -> list[str]:
             enough.append(min(fitting, key=lambda t: t.chips).name)
     advice = [f"a slice with more memory: {', '.join(enough)}"] if enough else []
     temporaries = tried.memory.get("temporaries", 0)
+    if request.task == "train" and request.remat != "block":
+        advice.append(f'remat "block" instead of "{request.remat}"')
     if request.batch > 1 and request.task != "text":
         advice.append(f"a smaller batch than {request.batch}")
     if not tried.memory or temporaries > tried.needs / 2:

@@ -28,7 +28,7 @@ from sorajax.models.text import TextEncoder
 from sorajax.models.vae import VAE
 from sorajax.plan.request import Request
 from sorajax.train.config import OptimizerConfig, TrainConfig
-from sorajax.train.step import Metrics, TrainState, make_optimizer, make_update
+from sorajax.train.step import KERNELS, Metrics, TrainState, make_optimizer, make_update
 from sorajax.train.video import VideoObjective
 
 
@@ -53,8 +53,6 @@ def build(request: Request, mesh: Mesh) -> Program:
 
 TRAINED = 5
 """Numbers kept of a parameter that is trained: itself, its gradient, its average and two moments."""
-LARGE = ("kernel", "patch_kernel", "embedding")
-"""Names of the parameters that ``Request.weights`` speaks of."""
 
 
 def _placed(make: Callable[[], Any], mesh: Mesh, weights: str = "float32") -> Any:
@@ -62,7 +60,7 @@ def _placed(make: Callable[[], Any], mesh: Mesh, weights: str = "float32") -> An
     tree = jax.eval_shape(make)
 
     def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, where: Any) -> jax.ShapeDtypeStruct:
-        large = any(getattr(part, "name", "") in LARGE for part in path)
+        large = any(getattr(part, "name", "") in KERNELS for part in path)
         return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(weights) if large else leaf.dtype, sharding=where)
 
     return jax.tree_util.tree_map_with_path(place, tree, shardings(tree, mesh))
@@ -84,7 +82,7 @@ def _parts(request: Request) -> dict[str, Callable[[], Any]]:
     model, dtype = request.model, jnp.dtype(request.dtype)
 
     def dit() -> DiT:
-        return DiT(model.dit, dtype=dtype, rngs=nnx.Rngs(0))
+        return DiT(model.dit, dtype=dtype, remat=request.remat, rngs=nnx.Rngs(0))
 
     return {
         "train": dit,
@@ -107,7 +105,13 @@ class _Objective(VideoObjective):
 
     def __init__(self, request: Request):
         self.config = TrainConfig(
-            objective="video", model=request.model, batch=request.batch, dtype=request.dtype, steps=10**6
+            objective="video",
+            model=request.model,
+            batch=request.batch,
+            dtype=request.dtype,
+            parameters=request.parameters,
+            remat=request.remat,
+            steps=10**6,
         )
 
 
@@ -129,7 +133,8 @@ def _train(request: Request, mesh: Mesh) -> Program:
     }
     text = _states(request, mesh, request.batch)
     forward = state.model, batch["latents"], _array(mesh, (request.batch,)), text
-    update = make_update(objective, optimizer, options.ema, objective.config.seed, mesh)
+    config = objective.config
+    update = make_update(objective, optimizer, mesh, ema=options.ema, seed=config.seed, parameters=config.parameters)
 
     def step(state: TrainState, text: jax.Array, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
         new, metrics = update(state, lambda ids, mask: text, batch)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sorajax.config import ModelConfig, from_dict
 from sorajax.errors import InputError
+from sorajax.models.remat import POLICIES
 from sorajax.plan.chips import CHIPS
 from sorajax.train import config as configs
 from sorajax.weights import folder as folders
@@ -30,6 +31,10 @@ class Request:
     weights: str = "float32"
     """Type in which kernels lie in memory, and when training their gradients, average and moments; vectors are
     float32. ``sorajax train`` keeps float32: the other says what a trainer would need that does not."""
+    parameters: str = "float32"
+    """When training, the type in which kernels are gathered and their gradients summed, as in a training config."""
+    remat: str = "block"
+    """When training, what a step keeps of each block, as in a training config."""
 
     def __post_init__(self) -> None:
         """Raises InputError for an unknown task and for sizes that the model cannot make."""
@@ -37,6 +42,10 @@ class Request:
             raise InputError(f"task {self.task!r} is unknown; known: {', '.join(TASKS)}")
         if self.weights not in WEIGHTS:
             raise InputError(f"weights {self.weights!r} is unknown; known: {', '.join(WEIGHTS)}")
+        if self.parameters not in WEIGHTS:
+            raise InputError(f"parameters {self.parameters!r} is unknown; known: {', '.join(WEIGHTS)}")
+        if self.remat not in POLICIES:
+            raise InputError(f"remat {self.remat!r} is unknown; known: {', '.join(POLICIES)}")
         if self.batch < 1:
             raise InputError(f"batch is {self.batch}; at least 1 clip is needed")
         vae, patch = self.model.vae, self.model.dit.patch_size

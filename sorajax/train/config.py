@@ -7,8 +7,10 @@ from typing import Any
 from sorajax.config import ModelConfig, find, from_dict, read_toml
 from sorajax.data.world import WorldConfig
 from sorajax.errors import ConfigError
+from sorajax.models import remat
 
 OBJECTIVES = ("text", "vae", "video")
+PARAMETERS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,13 @@ class TrainConfig:
     batch: int = 32
     seed: int = 0
     dtype: str = "bfloat16"
+    """Of the operands of products."""
+    parameters: str = "float32"
+    """Type in which kernels go to the devices that use them, and their gradients come back. In "bfloat16" it is half
+    the bytes; the weights that are trained, their average and moments are float32 all the same."""
+    remat: str = "block"
+    """What a step keeps of each of the transformer's blocks ("block", "attention", "products" or "none": more memory,
+    less time); it changes no result."""
     log_every: int = 20
     checkpoint_every: int = 500
     evaluate_every: int = 1000
@@ -92,12 +101,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ConfigError(f"objective: {self.objective!r} is unknown; known: {', '.join(OBJECTIVES)}")
+        if self.parameters not in PARAMETERS:
+            raise ConfigError(f"parameters: {self.parameters!r} is unknown; known: {', '.join(PARAMETERS)}")
+        remat.check(self.remat)
         for key in ("steps", "batch", "log_every", "checkpoint_every", "evaluate_every"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key}: {getattr(self, key)} is too small; at least 1")
 
 
-FIXED = ("objective", "model", "world", "optimizer", "video", "vae_loss", "batch", "seed", "dtype")
+FIXED = ("objective", "model", "world", "optimizer", "video", "vae_loss", "batch", "seed", "dtype", "parameters")
 """What may not change between a checkpoint and its resumption; steps and intervals may."""
 OWN = {"video": "video", "vae_loss": "vae"}
 """Of these, what concerns one objective alone."""

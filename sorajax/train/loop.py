@@ -52,7 +52,8 @@ def train(
     else:
         state = init_state(objective, optimizer, config.seed, mesh)
         state = _warm(objective, state) if config.warm_start else state
-    step = make_step(objective, optimizer, config.optimizer.ema, config.seed, mesh)
+    options = {"ema": config.optimizer.ema, "seed": config.seed, "parameters": config.parameters}
+    step = make_step(objective, optimizer, mesh, **options)
     frozen = jax.tree.map(arrays.place, objective.frozen, meshes.shardings(objective.frozen, mesh))
 
     def make(index: int) -> Mapping[str, np.ndarray]:
@@ -144,6 +145,7 @@ def _plain(config: TrainConfig) -> dict[str, Any]:
 
 
 def _same_run(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    saved = {"parameters": "float32"} | saved  # which checkpoints did not always name
     changed = [
         f"{key}.{name}: {saved[key].get(name)!r} -> {now[key].get(name)!r}"
         for key in now

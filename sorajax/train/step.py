@@ -19,6 +19,8 @@ from sorajax.mesh import batch_sharding, shardings
 from sorajax.train.config import OptimizerConfig
 
 Metrics = dict[str, jax.Array]
+KERNELS = ("kernel", "patch_kernel", "embedding")
+"""Names of the parameters that are large: matrices, and what is looked up in."""
 
 
 class Objective(Protocol):
@@ -130,17 +132,25 @@ def _new_state(objective: Objective, optimizer: optax.GradientTransformation, se
 
 
 def make_update(
-    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    ema: float,
+    seed: int,
+    parameters: str = "float32",
 ) -> Callable[[TrainState, Any, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
     """The step (state, frozen, batch) -> (state, metrics) as a pure function.
 
-    Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one.
+    Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one. ``parameters``
+    is the type in which kernels are used and gradients summed over devices; the state's own are what they are.
     """
 
     def update(state: TrainState, frozen: Any, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         grad = jax.value_and_grad(objective.loss, has_aux=True)
-        (loss, metrics), grads = grad(state.model, frozen, batch, key)
+        (loss, metrics), grads = grad(_used(state.model, jnp.dtype(parameters)), frozen, batch, key)
+        grads = jax.tree.map(lambda g, w: g.astype(w.dtype), grads, state.model)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.model)
         model = optax.apply_updates(state.model, updates)
         decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
@@ -152,16 +162,26 @@ def make_update(
     return update
 
 
+def _used(model: Any, dtype: jnp.dtype) -> Any:
+    """The model with its kernels in ``dtype``, lying as they lay: what is sent to other devices is of that type."""
+
+    def one(path: Any, leaf: jax.Array) -> jax.Array:
+        large = any(getattr(part, "name", "") in KERNELS for part in path)
+        return leaf.astype(dtype) if large and leaf.dtype == jnp.float32 else leaf
+
+    return jax.tree_util.tree_map_with_path(one, model)
+
+
 def make_step(
-    objective: Objective, optimizer: optax.GradientTransformation, ema: float, seed: int, mesh: Mesh
+    objective: Objective, optimizer: optax.GradientTransformation, mesh: Mesh, **options: Any
 ) -> Callable[[TrainState, Any, Mapping[str, np.ndarray]], tuple[TrainState, Metrics]]:
-    """``make_update`` compiled. The old state's memory is given up; the batch is one of host arrays, the same in every
-    process, or is on the mesh already."""
-    compiled = jax.jit(make_update(objective, optimizer, ema, seed, mesh), donate_argnums=0)
+    """``make_update`` compiled, with its options. The old state's memory is given up; the batch is one of host arrays,
+    the same in every process, or is on the mesh already. Nothing else goes between host and devices."""
+    compiled = jax.jit(make_update(objective, optimizer, mesh, **options), donate_argnums=0)
 
     def step(state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, Metrics]:
         placed = {k: place(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}
-        with jax.set_mesh(mesh):
+        with jax.set_mesh(mesh), jax.transfer_guard("disallow"):
             return compiled(state, frozen, placed)
 
     return step

@@ -53,7 +53,8 @@ class VideoObjective:
 
     def init(self, rngs: nnx.Rngs) -> DiT:
         """A new transformer."""
-        return DiT(self.config.model.dit, dtype=jnp.dtype(self.config.dtype), rngs=rngs)
+        config = self.config
+        return DiT(config.model.dit, dtype=jnp.dtype(config.dtype), remat=config.remat, rngs=rngs)
 
     def warm_start(self, model: DiT) -> None:
         """Fill a new model with the weights exported before."""

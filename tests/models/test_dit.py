@@ -9,8 +9,9 @@ import pytest
 from flax import nnx
 
 from sorajax.config import DiTConfig, from_dict
-from sorajax.errors import CheckpointError
+from sorajax.errors import CheckpointError, ConfigError
 from sorajax.models.dit import DiT, patchify, unpatchify
+from sorajax.models.remat import POLICIES, check
 from sorajax.weights.dit import export_dit, load_dit
 from tests.golden import make_dit
 
@@ -111,3 +112,28 @@ def test_weights_that_do_not_fit_are_named():
     weights["extra"] = weights.pop("proj_out.bias")
     with pytest.raises(CheckpointError, match="missing: proj_out.bias.*unexpected: extra"):
         build(TINY, weights)
+
+
+def gradient(policy: str):
+    config = dataclasses.replace(TINY, num_layers=4)
+    model = DiT(config, remat=policy, rngs=nnx.Rngs(0))
+    model.proj_out.kernel[...] = jax.random.normal(jax.random.key(1), model.proj_out.kernel.shape)
+    batch = make_dit.inputs(make_dit.CONFIGS["a"], (2, 8, 6))
+    loss = lambda model, *batch: jnp.mean(model(*batch) ** 2)  # noqa: E731
+    return jax.jit(jax.grad(loss)).lower(model, *batch).compile(), (model, *batch)
+
+
+def test_what_is_kept_of_a_block_costs_memory_and_changes_no_gradient():
+    compiled = {policy: gradient(policy) for policy in POLICIES}
+    whole = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(f(*args))]) for f, args in compiled.values()]
+    for other in whole[1:]:
+        assert relative(other, whole[0]) < 1e-5
+    kept = [f.memory_analysis().temp_size_in_bytes for f, _ in compiled.values()]
+    assert kept == sorted(kept) and kept[0] < kept[-1] / 1.5
+    work = [f.cost_analysis()["flops"] for f, _ in compiled.values()]
+    assert work == sorted(work, reverse=True) and work[0] > work[1] > work[-1]
+
+
+def test_an_unknown_policy_is_refused():
+    with pytest.raises(ConfigError, match="remat: 'all' is unknown; known: block, attention, products, none"):
+        check("all")

@@ -1,0 +1,58 @@
+"""The training step: which numbers are of which type, and what it may not send."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from sorajax.mesh import make_mesh
+from sorajax.models.layers import Linear
+from sorajax.train.config import OptimizerConfig
+from sorajax.train.step import TrainState, init_state, make_optimizer, make_step
+
+
+class Line:
+    """y = W x is to be zero."""
+
+    frozen = ()
+
+    def init(self, rngs: nnx.Rngs) -> Linear:
+        return Linear(8, 8, rngs=rngs)
+
+    def loss(self, model, frozen, batch, key):
+        assert model.kernel[...].dtype == jnp.dtype(self.expected)
+        assert model.bias[...].dtype == jnp.float32
+        return jnp.mean((batch["x"] @ model.kernel[...] + model.bias[...]) ** 2), {
+            "frozen": jnp.sum(jnp.asarray(frozen))
+        }
+
+
+def run(parameters: str, frozen=(), steps: int = 3) -> tuple[TrainState, TrainState]:
+    objective, mesh = Line(), make_mesh(devices=jax.devices()[:1])
+    objective.expected = parameters
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-6, warmup_steps=1, weight_decay=0.0), 10)
+    state = init_state(objective, optimizer, 0, mesh)
+    first = jax.device_get(state)
+    step = make_step(objective, optimizer, mesh, ema=0.5, seed=0, parameters=parameters)
+    batch = {"x": np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)}
+    for _ in range(steps):
+        state, _ = step(state, frozen, batch)
+    return first, jax.device_get(state)
+
+
+@pytest.mark.parametrize("parameters", ["float32", "bfloat16"])
+def test_weights_move_by_less_than_the_type_they_are_used_in_can_tell(parameters):
+    first, last = run(parameters)
+    assert {str(x.dtype) for x in jax.tree.leaves((last.model, last.ema))} == {"float32"}
+    before, after = first.model.kernel[...], last.model.kernel[...]
+    moved = np.abs(after - before)
+    assert 1e-7 < moved.max() < 1e-5
+    same = before.astype(jnp.bfloat16) == after.astype(jnp.bfloat16)
+    assert same.mean() > 0.9  # and yet all of them moved
+    assert (moved > 0).mean() > 0.9
+
+
+def test_nothing_is_sent_from_the_host_within_a_step():
+    with pytest.raises(Exception, match="[Dd]isallowed host-to-device transfer"):
+        run("float32", frozen=np.ones(3, np.float32))
