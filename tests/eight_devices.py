@@ -13,7 +13,8 @@ from flax import nnx
 
 import sorajax
 from sorajax.data.world import WorldConfig
-from sorajax.mesh import make_mesh
+from sorajax.hosts import arrays
+from sorajax.mesh import make_mesh, shardings
 from sorajax.models.dit import DiT
 from sorajax.train.config import OptimizerConfig, TrainConfig, VideoConfig
 from sorajax.train.step import init_state, make_optimizer, make_step
@@ -56,8 +57,9 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
     def run(mesh: jax.sharding.Mesh) -> dict[str, np.ndarray]:
         state = init_state(objective, optimizer, 0, mesh)
         step = make_step(objective, optimizer, mesh, ema=0.9, seed=0)
+        frozen = jax.tree.map(arrays.place, objective.frozen, shardings(objective.frozen, mesh))
         for index in range(2):
-            state, metrics = step(state, objective.frozen, objective.batch(index))
+            state, metrics = step(state, frozen, objective.batch(index))
         pipe = sorajax.load(folder / "model", mesh=mesh)
         warm = nnx.clone(state.model)
         objective.warm_start(warm)

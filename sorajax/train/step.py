@@ -176,7 +176,7 @@ def make_step(
     objective: Objective, optimizer: optax.GradientTransformation, mesh: Mesh, **options: Any
 ) -> Callable[[TrainState, Any, Mapping[str, np.ndarray]], tuple[TrainState, Metrics]]:
     """``make_update`` compiled, with its options. The old state's memory is given up; the batch is one of host arrays,
-    the same in every process, or is on the mesh already. Nothing else goes between host and devices."""
+    the same in every process, or is on the mesh already, as ``frozen`` must be: nothing else is moved in a step."""
     compiled = jax.jit(make_update(objective, optimizer, mesh, **options), donate_argnums=0)
 
     def step(state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, Metrics]:
