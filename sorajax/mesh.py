@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jax.experimental.mesh_utils import create_hybrid_device_mesh
+from jax.experimental.mesh_utils import create_device_mesh, create_hybrid_device_mesh
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -55,7 +55,11 @@ def make_mesh(
     axis_types = (AxisType.Auto,) * len(AXES)
     slices = len({getattr(device, "slice_index", 0) for device in devices if device.platform == "tpu"})
     if slices <= 1:
-        return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=axis_types, devices=devices)
+        try:
+            return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=axis_types, devices=devices)
+        except NotImplementedError:  # no axis takes whole dimensions of the torus: they share them
+            laid_out = create_device_mesh(tuple(sizes.values()), devices, allow_split_physical_axes=True)
+            return Mesh(laid_out, AXES, axis_types=axis_types)
     data = math.gcd(slices, sizes["data"])
     across = {"data": data, "fsdp": slices // data}
     if sizes["fsdp"] % across["fsdp"]:
@@ -64,7 +68,8 @@ def make_mesh(
             f"make data a multiple of {slices}"
         )
     within = [sizes[axis] // across.get(axis, 1) for axis in AXES]
-    laid_out = create_hybrid_device_mesh(within, [across.get(axis, 1) for axis in AXES], devices)
+    over = [across.get(axis, 1) for axis in AXES]
+    laid_out = create_hybrid_device_mesh(within, over, devices, allow_split_physical_axes=True)
     return Mesh(laid_out, AXES, axis_types=axis_types)
 
 

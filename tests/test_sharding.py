@@ -1,5 +1,6 @@
 """The same numbers on one device and on eight, whichever axes they are split over."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -76,6 +77,25 @@ def test_between_slices_only_data_or_weights_are_split(sizes):
     crossing = devices if sizes.get("data", 1) > 1 else devices[0]  # data goes before fsdp
     for s, part in enumerate(np.split(crossing, 2)):
         assert {device.slice_index for device in part.flat} == {s}
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("TPU v6 lite", (16, 16, 1)), ("TPU v5", (4, 4, 4)), ("TPU7x", (2, 2, 4))])
+def test_every_mesh_can_be_laid_on_a_torus_and_tokens_stay_close(kind, shape):
+    facts = {"platform": "tpu", "device_kind": kind, "process_index": 0, "slice_index": 0}
+    places = [place[::-1] for place in itertools.product(*(range(n) for n in shape[::-1]))]
+    cores = itertools.product(places, range(2 if kind == "TPU7x" else 1))
+    chips = [Chip(id=i, coords=xyz, core_on_chip=core, **facts) for i, (xyz, core) in enumerate(cores)]
+    for data, fsdp, seq in itertools.product((1, 2, 4, 8, 16), repeat=3):
+        tensor, odd = divmod(len(chips), data * fsdp * seq)
+        if odd or not tensor:
+            continue
+        devices = make_mesh(data=data, fsdp=fsdp, seq=seq, tensor=tensor, devices=chips).devices
+        assert devices.shape == (data, fsdp, seq, tensor)
+        assert len(set(devices.flat)) == len(chips)
+        for group in devices.reshape(-1, seq * tensor)[:8]:  # what shares tokens and heads fills a box
+            places = np.array([device.coords for device in group])
+            box = np.ptp(places, axis=0) + 1
+            assert np.prod(box) == len({tuple(place) for place in places}), (data, fsdp, seq, tensor)
 
 
 def test_tokens_split_between_slices_are_refused():

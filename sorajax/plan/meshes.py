@@ -1,6 +1,5 @@
 """Which meshes are worth trying for a task on so many devices, the likeliest first."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -12,8 +11,6 @@ from sorajax.plan.request import Request
 
 WEIGHTS_SHARE = 0.9
 """Of a device's memory that weights may take if anything is to run."""
-HOST = 8
-"""Chips of a host of the two-dimensional generations."""
 
 
 def candidates(request: Request, slice_: Topology, resting: int) -> list[dict[str, int]]:
@@ -22,11 +19,10 @@ def candidates(request: Request, slice_: Topology, resting: int) -> list[dict[st
     ``resting`` counts bytes of weights and what is kept for each of them. Those whose share of it does not fit are
     last, the thriftiest of them first. The others are ordered by what usually is fastest: tokens that divide, weights
     over few axes, little tensor parallelism, as it sends activations in every layer, and sequences split only as far
-    as the batch does not fill the devices. Meshes that do not lie on the torus are left out. Raises InputError if no
-    mesh divides.
+    as the batch does not fill the devices. Raises InputError if no mesh divides.
     """
     devices, room = slice_.devices, WEIGHTS_SHARE * slice_.chip.hbm_usable
-    found = [sizes for sizes in _factorisations(devices) if not problem(request, sizes) and lies_on(sizes, slice_)]
+    found = [sizes for sizes in _factorisations(devices) if not problem(request, sizes)]
     if not found:
         raise InputError(
             f"no mesh of {devices} devices divides batch {request.batch}, {request.tokens} tokens and "
@@ -46,8 +42,7 @@ def thriftiest(found: list[dict[str, int]]) -> dict[str, int]:
 
 
 def check(request: Request, sizes: dict[str, int], slice_: Topology) -> dict[str, int]:
-    """A mesh that the user names, missing axes set to 1. Raises InputError if it does not divide, or cannot be laid
-    on the slice."""
+    """A mesh that the user names, missing axes set to 1. Raises InputError if it does not divide."""
     devices = slice_.devices
     unknown = [axis for axis in sizes if axis not in AXES]
     if unknown:
@@ -62,27 +57,7 @@ def check(request: Request, sizes: dict[str, int], slice_: Topology) -> dict[str
     wrong = problem(request, whole)
     if wrong:
         raise InputError(wrong)
-    if not lies_on(whole, slice_):
-        nearest = _nearest(request, whole, slice_)
-        raise InputError(
-            f"mesh {_name(whole)} cannot be laid on {slice_.name}: each axis takes whole dimensions of the torus"
-            + (f"; nearest: {', '.join(nearest)}" if nearest else "")
-        )
     return whole
-
-
-def _nearest(request: Request, wanted: dict[str, int], slice_: Topology, count: int = 3) -> list[str]:
-    """Meshes that can be laid on the slice, and whose axes are about as long."""
-
-    def apart(sizes: dict[str, int]) -> float:
-        return sum(abs(math.log(sizes[axis] / wanted[axis])) for axis in AXES)
-
-    found = (s for s in _factorisations(slice_.devices) if lies_on(s, slice_) and not problem(request, s))
-    return [_name(sizes) for sizes in sorted(found, key=apart)[:count]]
-
-
-def _name(sizes: dict[str, int]) -> str:
-    return ",".join(f"{axis}={size}" for axis, size in sizes.items() if size > 1)
 
 
 def problem(request: Request, sizes: dict[str, int]) -> str:
@@ -111,35 +86,6 @@ def _factorisations(devices: int) -> Iterator[dict[str, int]]:
             rest = devices // data // fsdp
             for seq in (n for n in divisors if rest % n == 0):
                 yield {"data": data, "fsdp": fsdp, "seq": seq, "tensor": rest // seq}
-
-
-def lies_on(sizes: dict[str, int], slice_: Topology) -> bool:
-    """Whether ``jax.make_mesh`` can lay a mesh on the slice: each axis takes whole dimensions of the torus.
-
-    As there, axes choose from the last on, each as many dimensions as multiply to its size. On v5e, and among the
-    chips of a v6e host, JAX splits dimensions too.
-    """
-    if slice_.chip.name == "v5e" or (slice_.chip.dimensions == 2 and slice_.devices <= HOST):
-        return True
-    halves = slice_.chip.devices_per_chip > 1
-    free = [*slice_.shape, slice_.chip.devices_per_chip] if halves else [*slice_.shape]
-    # The halves of a chip are closest, and JAX seeks them first.
-    places = [len(free) - 1, *range(len(free) - 1)] if halves else [*range(len(free))]
-    for size in reversed([sizes[axis] for axis in AXES]):
-        chosen = next(
-            (
-                some
-                for count in range(len(free), 0, -1)
-                for some in itertools.combinations(places, count)
-                if math.prod(free[i] for i in some) == size
-            ),
-            (),
-        )
-        if not chosen and size > 1:
-            return False
-        for i in chosen:
-            free[i] = 0
-    return True
 
 
 def _order(request: Request, sizes: dict[str, int]) -> tuple[float, ...]:

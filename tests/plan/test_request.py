@@ -1,10 +1,6 @@
 """What may be asked, and what is said of the rest."""
 
-import itertools
-from types import SimpleNamespace
-
 import pytest
-from jax.experimental import mesh_utils
 
 from sorajax.errors import ConfigError, InputError
 from sorajax.plan import chips, meshes
@@ -125,12 +121,6 @@ def test_tokens_that_do_not_divide_are_padded_and_such_meshes_come_later():
         meshes.check(request(width=48, height=48, frames=1), {"seq": 16}, chips.parse("v6e:4x4"))
 
 
-def test_a_mesh_that_cannot_be_laid_on_the_torus_gets_those_nearest_to_it():
-    message = "mesh data=8,fsdp=8 cannot be laid on v5p:4x4x4: .*; nearest: .*data=4,fsdp=16"
-    with pytest.raises(InputError, match=message):
-        meshes.check(request(batch=64), {"data": 8, "fsdp": 8}, chips.parse("v5p:4x4x4"))
-
-
 def test_meshes_that_split_tokens_come_first_where_weights_fit_and_others_where_they_do_not():
     few, many = chips.parse("v6e:2x4"), 10**9
     assert meshes.candidates(request(), few, many)[0] == {"data": 2, "fsdp": 1, "seq": 4, "tensor": 1}
@@ -144,31 +134,6 @@ def test_every_candidate_divides():
     slice_ = chips.parse("v5e:4x4")
     for sizes in meshes.candidates(request(batch=3), slice_, 10**9):
         assert meshes.check(request(batch=3), sizes, slice_) == sizes
-
-
-KINDS = {"v6e": "TPU v6 lite", "v5p": "TPU v5", "tpu7x": "TPU7x"}
-
-
-@pytest.mark.parametrize("name", ["v6e:2x4", "v6e:4x4", "v6e:4x8", "v5p:2x2x4", "v5p:4x4x4", "tpu7x:2x2x2"])
-def test_only_meshes_that_jax_lays_on_the_torus_are_tried(name):
-    slice_ = chips.parse(name)
-    sides = [*slice_.shape, 1][:3]
-    devices = [
-        SimpleNamespace(platform="tpu", device_kind=KINDS[slice_.chip.name], coords=place[::-1], core_on_chip=core)
-        for place in itertools.product(*(range(n) for n in sides[::-1]))
-        for core in range(slice_.chip.devices_per_chip)
-    ]
-    for data, fsdp, seq in itertools.product((1, 2, 4, 8, 16), repeat=3):
-        tensor, odd = divmod(slice_.devices, data * fsdp * seq)
-        if odd or not tensor:
-            continue
-        sizes = {"data": data, "fsdp": fsdp, "seq": seq, "tensor": tensor}
-        try:
-            mesh_utils.create_device_mesh(tuple(sizes.values()), devices)
-            laid = True
-        except NotImplementedError:
-            laid = False
-        assert meshes.lies_on(sizes, slice_) == laid, sizes
 
 
 @pytest.mark.parametrize(
