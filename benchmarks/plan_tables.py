@@ -136,7 +136,7 @@ def _sampling(row: dict[str, Any], clips: int) -> str:
         return f"no | {peak} | {_mesh(row)} | - | -"
     many = f" ({clips} at once)" if clips > 1 else ""
     clip = row["seconds"] * row["steps"] / clips
-    return f"yes | {peak} | {_mesh(row)} | {row['seconds']:.2f} | {clip:.0f}{many} |".rstrip(" |")
+    return f"yes | {peak} | {_mesh(row)} | {row['seconds']:.2f} | {clip:.{1 if clip < 10 else 0}f}{many}"
 
 
 def _training(row: dict[str, Any], batch: int) -> str:
