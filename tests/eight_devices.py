@@ -15,7 +15,7 @@ import sorajax
 from sorajax.data.world import WorldConfig
 from sorajax.hosts import arrays
 from sorajax.mesh import make_mesh, shardings
-from sorajax.models.dit import DiT
+from sorajax.models.layers import Linear
 from sorajax.train.config import OptimizerConfig, TrainConfig, VideoConfig
 from sorajax.train.step import init_state, make_optimizer, make_step
 from sorajax.train.video import VideoObjective
@@ -32,12 +32,12 @@ MESHES = {
     "mixed": (2, 2, 1, 2),
     "all": (1, 2, 2, 2),
 }
-KEYS = ("loss", "weights", "latents", "encoded", "decoded")
+KEYS = ("loss", "weights", "text", "latents", "encoded", "decoded")
 
 
 def main(folder: Path) -> dict[str, dict[str, float]]:
-    """Differences by mesh: loss and weights after two training steps, sampled latents, and one clip's latents and
-    frames, whose columns are split."""
+    """Differences by mesh: loss and weights after two training steps, states of the text, sampled latents, and a clip's
+    latents and frames, whose columns are split."""
     tiny.write(folder / "model")
     config = TrainConfig(
         objective="video",
@@ -67,11 +67,13 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
         return {
             "loss": np.asarray(metrics["loss"]),
             "weights": np.concatenate([np.ravel(x) for x in jax.tree.leaves(jax.device_get(state.ema))]),
+            "text": np.asarray(pipe.encode_text(prompts)),
             "latents": np.asarray(pipe.sample(prompts, seed=3)),
             "encoded": np.asarray(moments),
             "decoded": np.asarray(pipe.decode(moments)),
-            "shards": np.asarray(shards(state.model)),
-            "warm": np.asarray(shards(warm)),
+            "shards": np.asarray(shards(state.model.blocks.ffn_in)),
+            "warm": np.asarray(shards(warm.blocks.ffn_in)),
+            "text_shards": np.asarray(shards(pipe.text.blocks.gate)),
         }
 
     one = run(make_mesh(devices=jax.devices()[:1]))
@@ -79,13 +81,13 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
     for name, sizes in MESHES.items():
         many = run(make_mesh(**dict(zip(("data", "fsdp", "seq", "tensor"), sizes, strict=True))))
         out[name] = {key: tiny.relative(many[key], one[key]) for key in KEYS}
-        out[name] |= {key: float(many[key]) for key in ("shards", "warm")}
+        out[name] |= {key: float(many[key]) for key in ("shards", "warm", "text_shards")}
     return out
 
 
-def shards(model: DiT) -> float:
-    """In how many parts a kernel lies on the mesh."""
-    kernel = model.blocks.ffn_in.kernel.get_value()
+def shards(linear: Linear) -> float:
+    """In how many parts a layer's kernel lies on the mesh."""
+    kernel = linear.kernel.get_value()
     return kernel.size / kernel.addressable_shards[0].data.size
 
 

@@ -31,6 +31,11 @@ def test_a_training_step_gives_the_same_loss_and_weights(differences, mesh):
 
 
 @pytest.mark.parametrize("mesh", MESHES)
+def test_the_text_encoder_gives_the_same_states(differences, mesh):
+    assert differences[mesh]["text"] < 1e-5
+
+
+@pytest.mark.parametrize("mesh", MESHES)
 def test_the_sampler_gives_the_same_latents(differences, mesh):
     assert differences[mesh]["latents"] < 1e-5
 
@@ -46,6 +51,7 @@ def test_the_autoencoder_gives_the_same_latents_and_frames(differences, mesh):
 )
 def test_parameters_are_really_split(differences, mesh, shards):
     assert differences[mesh]["shards"] == differences[mesh]["warm"] == shards
+    assert differences[mesh]["text_shards"] == shards
 
 
 def test_a_mesh_that_does_not_fit_the_devices_is_refused():
