@@ -9,7 +9,6 @@ from typing import Any, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
 from provenance import Facts, Report
@@ -157,23 +156,21 @@ def load(
     mesh: Mesh | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Pipeline:
-    """A pipeline from the name of a shipped model or a model folder.
+    """A pipeline from the name of a shipped model or a model folder, ours or one in diffusers layout.
 
     dtype is that of the products, "bfloat16" or "float32" (default: float32 on CPU, else bfloat16); mesh defaults
     to all devices on its data axis. Raises InputError for an unknown model, CheckpointError for damaged weights.
     """
     folder = request.find_model(model)
-    kind = jnp.dtype(request.check_dtype(dtype))
+    kind = request.check_dtype(dtype)
     mesh = meshes.make_mesh() if mesh is None else mesh
     (notify or (lambda stage: None))(f"loading {folder.name}")
     config = folders.load_config(folder)
     tokenizer = Tokenizer(folder / folders.TOKENIZER)
     with jax.set_mesh(mesh):
-        text = folders.load_model(
-            folder, "text_encoder", lambda: TextEncoder(config.text, dtype=kind, rngs=nnx.Rngs(0)), mesh
+        text, dit, vae = (
+            folders.load_model(folder, part, config, mesh, kind) for part in ("text_encoder", "transformer", "vae")
         )
-        dit = folders.load_model(folder, "transformer", lambda: DiT(config.dit, dtype=kind, rngs=nnx.Rngs(0)), mesh)
-        vae = folders.load_model(folder, "vae", lambda: VAE(config.vae, dtype=kind, rngs=nnx.Rngs(0)), mesh)
     return Pipeline(config, tokenizer, text, dit, vae, mesh, folders.model_digest(folder))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ from sorajax.models.text import TextEncoder
 from sorajax.models.vae import VAE
 from sorajax.weights import folder as folders
 from sorajax.weights.dit import export_dit
+from sorajax.weights.export import export
 from sorajax.weights.text import export_text
 from sorajax.weights.vae import export_vae
 
@@ -49,6 +51,55 @@ CONFIG = ModelConfig(
     ),
     languages=("en", "zh"),
 )
+
+
+WAN = {
+    "2.1": ModelConfig(
+        name="wan-2.1",
+        text=TextConfig(vocab_size=2600, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4),
+        dit=DiTConfig(
+            num_attention_heads=2,
+            attention_head_dim=12,
+            in_channels=4,
+            out_channels=4,
+            text_dim=16,
+            freq_dim=16,
+            ffn_dim=32,
+            num_layers=2,
+        ),
+        vae=VAEConfig(
+            base_dim=8,
+            z_dim=4,
+            dim_mult=(1, 2, 2, 2),
+            num_res_blocks=1,
+            latents_mean=(0.1, -0.2, 0.3, 0.0),
+            latents_std=(1.5, 0.7, 1.0, 2.0),
+        ),
+        sample=SampleConfig(shift=3.0),
+    )
+}
+WAN["2.2"] = dataclasses.replace(
+    WAN["2.1"],
+    name="wan-2.2",
+    dit=dataclasses.replace(WAN["2.1"].dit, in_channels=6, out_channels=6),
+    vae=dataclasses.replace(
+        WAN["2.1"].vae,
+        decoder_base_dim=12,
+        z_dim=6,
+        is_residual=True,
+        patch_size=2,
+        latents_mean=(0.1, -0.2, 0.3, 0.0, 0.2, -0.1),
+        latents_std=(1.5, 0.7, 1.0, 2.0, 0.9, 1.1),
+    ),
+    sample=dataclasses.replace(WAN["2.1"].sample, solver="euler", shift=5.0),
+)
+"""The two published families in a few thousand weights."""
+
+
+def write_wan(folder: Path, family: str = "2.1", seed: int = 0) -> Path:
+    """Write a model folder in diffusers layout, which diffusers loads too."""
+    with tempfile.TemporaryDirectory() as name:
+        return export(write(Path(name), WAN[family], seed), folder)
 
 
 def write(folder: Path, config: ModelConfig = CONFIG, seed: int = 0) -> Path:

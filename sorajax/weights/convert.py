@@ -16,21 +16,26 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import PartitionSpec
 
 from sorajax.errors import CheckpointError
 from sorajax.hosts.arrays import place
+from sorajax.weights.tensors import Tensors
 
 SAME = ""
 LINEAR = "o i -> i o"
 CONV1D = "o i w -> w i o"
 CONV2D = "o i h w -> h w i o"
 CONV3D = "o i t h w -> t h w i o"
+SMALL = 1 << 24
+"""Bytes of a parameter whose layers are put together before they go to the devices."""
 
 
 @dataclass(frozen=True)
@@ -57,46 +62,78 @@ class _Match:
     names: tuple[str, ...]
     stacked: bool
 
+    @property
+    def one(self) -> tuple[int, ...]:
+        """Shape of what one tensor becomes."""
+        shape = self.variable.get_value().shape
+        return shape[1:] if self.stacked else shape
+
 
 def apply(model: nnx.Module, tensors: Mapping[str, Any], rules: Sequence[Rule], *, ignore: Iterable[str] = ()) -> None:
-    """Fill the parameters of ``model`` from ``tensors``, by name. Each tensor is read once.
+    """Fill the parameters of ``model`` from ``tensors``, by name; each is read once, and given up before the next.
 
     ``model`` may be abstract (``nnx.eval_shape``): then nothing is allocated twice. An array takes the dtype of
     the parameter, and its sharding where it has one. ``ignore`` holds regular expressions of tensors to leave.
 
-    Raises CheckpointError, naming missing, unexpected and misshapen tensors together; the model is then as it was.
+    Raises CheckpointError, naming missing, unexpected and misshapen tensors together before any is read; the model is
+    then as it was.
     """
-    missing, misshapen, used, filled = [], [], set(), {}
-    for match in _matches(model, rules):
+    matches = _matches(model, rules)
+    _check(matches, tensors, [re.compile(pattern) for pattern in ignore])
+    filled = {match.path: match.variable.replace(_read(match, tensors)) for match in matches}
+    nnx.update(model, nnx.from_flat_state(filled))
+
+
+def _check(matches: Sequence[_Match], tensors: Mapping[str, Any], skip: Sequence[re.Pattern[str]]) -> None:
+    missing, misshapen, used = [], [], set()
+    for match in matches:
         used.update(match.names)
-        absent = [name for name in match.names if name not in tensors]
-        missing += absent
-        if absent:
-            continue
-        want = match.variable.get_value()
-        one = want.shape[1:] if match.stacked else want.shape
-        arrays = []
-        for name in match.names:
-            theirs = np.asarray(tensors[name])
-            try:
-                array = rearrange(theirs, match.rule.axes, dict(match.rule.sizes))
-            except ValueError:
-                array = None
-            if array is None or array.shape != one:
-                misshapen.append(f"{name} {theirs.shape} for {_dotted(match.path)} {one}")
-            else:
-                arrays.append(array)
-        if len(arrays) == len(match.names):
-            array = (np.stack(arrays) if match.stacked else arrays[0]).astype(want.dtype)
-            # A concrete array on one device is not tied to it; one spread over a mesh stays spread.
-            spread = isinstance(want.sharding, jax.sharding.NamedSharding)
-            filled[match.path] = match.variable.replace(place(array, want.sharding) if spread else jnp.asarray(array))
-    skip = [re.compile(pattern) for pattern in ignore]
+        missing += [name for name in match.names if name not in tensors]
+        for name in (name for name in match.names if name in tensors):
+            theirs = tensors.shape(name) if isinstance(tensors, Tensors) else np.shape(tensors[name])
+            if _moved_shape(theirs, match.rule) != match.one:
+                misshapen.append(f"{name} {theirs} for {_dotted(match.path)} {match.one}")
     unexpected = [name for name in tensors if name not in used and not any(p.fullmatch(name) for p in skip)]
     problems = [("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)]
     if any(names for _, names in problems):
         raise CheckpointError("weights do not fit the model: " + "; ".join(_listed(*p) for p in problems if p[1]))
-    nnx.update(model, nnx.from_flat_state(filled))
+
+
+def _moved_shape(shape: tuple[int, ...], rule: Rule) -> tuple[int, ...] | None:
+    """What ``rearrange`` would make of a shape; None if the rule does not fit it."""
+    try:
+        return rearrange(np.broadcast_to(np.int8(0), shape), rule.axes, dict(rule.sizes)).shape
+    except ValueError:
+        return None
+
+
+def _read(match: _Match, tensors: Mapping[str, Any]) -> jax.Array:
+    """One parameter, on its devices. Layers of large ones go there one by one."""
+    want = match.variable.get_value()
+    # A concrete array on one device is not tied to it; one spread over a mesh stays spread.
+    spread = want.sharding if isinstance(want.sharding, jax.sharding.NamedSharding) else None
+
+    def one(name: str) -> np.ndarray:
+        array = rearrange(np.asarray(tensors[name]), match.rule.axes, dict(match.rule.sizes))
+        return array.astype(want.dtype, copy=False)
+
+    def put(array: np.ndarray, where: jax.sharding.Sharding | None) -> jax.Array:
+        return jnp.asarray(array) if where is None else place(array, where)
+
+    if not match.stacked:
+        return put(one(match.names[0]), spread)
+    if want.size * want.dtype.itemsize <= SMALL:
+        return put(np.stack([one(name) for name in match.names]), spread)
+    layer = None if spread is None else jax.sharding.NamedSharding(spread.mesh, PartitionSpec(*spread.spec[1:]))
+    whole = jax.jit(lambda: jnp.zeros(want.shape, want.dtype), out_shardings=spread)()
+    for i, name in enumerate(match.names):
+        whole = _set_layer(whole, put(one(name), layer), np.int32(i))
+    return whole
+
+
+@partial(jax.jit, donate_argnums=0)
+def _set_layer(whole: jax.Array, layer: jax.Array, i: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(whole, layer, i, 0)
 
 
 def extract(model: nnx.Module, rules: Sequence[Rule]) -> dict[str, np.ndarray]:

@@ -5,22 +5,25 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
-from safetensors import SafetensorError
-from safetensors.flax import save_file
-from safetensors.numpy import load_file
+from jax.sharding import Mesh, Sharding
+from safetensors.numpy import save_file
 
 from sorajax import config as configs
 from sorajax.config import ModelConfig
 from sorajax.errors import CheckpointError
 from sorajax.mesh import shardings
-from sorajax.weights import dit, text, vae
+from sorajax.models.dit import DiT
+from sorajax.models.text import TextEncoder
+from sorajax.models.vae import VAE
+from sorajax.weights import dit, layout, original, text, vae
+from sorajax.weights import tensors as tensors_of
+from sorajax.weights.tensors import Tensors
 
 CONFIG = "sorajax.json"
 TOKENIZER = Path("tokenizer") / "spiece.model"
@@ -29,52 +32,71 @@ FILES = {
     "transformer": "diffusion_pytorch_model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
 }
-T = TypeVar("T", bound=nnx.Module)
+PARTS = tuple(sorted(FILES))
+EMBEDDING = "shared.weight"
+MODELS: Mapping[str, Callable[[ModelConfig, Any], nnx.Module]] = {
+    "text_encoder": lambda config, dtype: TextEncoder(config.text, dtype=dtype, rngs=nnx.Rngs(0)),
+    "transformer": lambda config, dtype: DiT(config.dit, dtype=dtype, rngs=nnx.Rngs(0)),
+    "vae": lambda config, dtype: VAE(config.vae, dtype=dtype, rngs=nnx.Rngs(0)),
+}
+FILL: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "text_encoder": text.load_text,
+    "transformer": dit.load_dit,
+    "vae": vae.load_vae,
+}
 
 
-def load_model(folder: Path, part: str, make: Callable[[], T], mesh: Mesh) -> T:
-    """The part of a model folder as a module on the mesh; ``make`` builds it and is only run abstractly."""
-    abstract = nnx.eval_shape(make)
-    placed = jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        abstract,
-        shardings(abstract, mesh),
-    )
-    fill = {"text_encoder": text.load_text, "transformer": dit.load_dit, "vae": vae.load_vae}[part]
-    fill(placed, load_part(folder, part))
+def load_model(folder: Path, part: str, config: ModelConfig, mesh: Mesh, dtype: str = "float32") -> Any:
+    """The part of a model folder as a module on the mesh, whose products take operands of ``dtype``.
+
+    Kernels are kept in ``dtype``, that of the products they are for, and an embedding of bfloat16 as it is in the file.
+    """
+    tensors, abstract = load_part(folder, part), nnx.eval_shape(lambda: MODELS[part](config, jnp.dtype(dtype)))
+    low = {tensors.dtype(name) for name in tensors if name.endswith(EMBEDDING)} == {"bfloat16"}
+    kept = {"kernel": dtype, "embedding": "bfloat16" if low else "float32"}
+
+    def lay_out(path: Any, leaf: jax.ShapeDtypeStruct, where: Sharding) -> jax.ShapeDtypeStruct:
+        kind = next((kept[name] for key in path if (name := getattr(key, "name", "")) in kept), leaf.dtype)
+        return jax.ShapeDtypeStruct(leaf.shape, kind, sharding=where)
+
+    placed = jax.tree_util.tree_map_with_path(lay_out, abstract, shardings(abstract, mesh))
+    FILL[part](placed, tensors)
     return placed
 
 
 def model_digest(folder: Path) -> str:
-    """One SHA-256 over the config and weights of a model folder: what the manifest calls the model by."""
+    """One SHA-256 over the configs and weights of a model folder: what the manifest calls the model by."""
+    if (folder / CONFIG).is_file():
+        paths = [folder / CONFIG, folder / TOKENIZER]
+    else:
+        paths = [folder / layout.INDEX, folder / layout.SCHEDULER, folder / TOKENIZER]
+        paths += [folder / part / "config.json" for part in PARTS]
     hasher = hashlib.sha256()
-    for path in [folder / CONFIG, folder / TOKENIZER, *(folder / part / name for part, name in sorted(FILES.items()))]:
+    for path in [*paths, *(file for part in PARTS for file in tensors_of.find(folder / part))]:
         hasher.update(file_digest(path).encode())
     return f"sha256:{hasher.hexdigest()}"
 
 
-def save_part(folder: Path, part: str, tensors: Mapping[str, np.ndarray], dtype: str = "bfloat16") -> Path:
-    """Write the tensors of one part; the file appears whole."""
+def save_part(
+    folder: Path, part: str, tensors: Mapping[str, np.ndarray], dtype: str | Mapping[str, str] = "bfloat16"
+) -> Path:
+    """Write the tensors of one part, as a type for all or by name; the file appears whole."""
     path = folder / part / FILES[part]
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
-    save_file({name: jnp.asarray(array, dtype) for name, array in tensors.items()}, draft)
+    types = dict.fromkeys(tensors, dtype) if isinstance(dtype, str) else dtype
+    save_file({name: np.asarray(array, jnp.dtype(types[name])) for name, array in tensors.items()}, draft)
     draft.chmod(0o666 & ~_umask())  # the library writes for the owner alone
     os.replace(draft, path)
     return path
 
 
-def load_part(folder: Path, part: str) -> dict[str, np.ndarray]:
-    """The tensors of one part. Raises CheckpointError if the file is missing or corrupt."""
-    path = folder / part / FILES[part]
-    if not path.is_file():
-        raise CheckpointError(f"no weights at {path}; train this part first or name a complete model folder")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not a readable safetensors file ({error}); fetch or export it again"
-        ) from None
+def load_part(folder: Path, part: str) -> Tensors:
+    """The tensors of one part, read as they are asked for. Raises CheckpointError if files are missing or corrupt."""
+    found = tensors_of.read(folder / part)
+    if part == "transformer" and original.is_original(found):
+        return found.renamed(original.diffusers_name)
+    return found
 
 
 def save_config(folder: Path, config: ModelConfig) -> None:
@@ -86,12 +108,14 @@ def save_config(folder: Path, config: ModelConfig) -> None:
 
 
 def load_config(folder: Path) -> ModelConfig:
-    """Read the sizes of the whole model."""
+    """Read the sizes of the whole model, from our config or from those of diffusers."""
     path = folder / CONFIG
+    if not path.is_file() and (folder / layout.INDEX).is_file():
+        return layout.read(folder)
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{folder} is not a model folder: it has no {CONFIG}") from None
+        raise CheckpointError(f"{folder} is not a model folder: it has neither {CONFIG} nor {layout.INDEX}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from None
     return configs.from_dict(ModelConfig, values, str(path))

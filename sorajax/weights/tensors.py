@@ -1,0 +1,113 @@
+"""Tensors in safetensors files, read one at a time: their names and shapes are known before any is read."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from sorajax.errors import CheckpointError
+
+INDEX = ".safetensors.index.json"
+PICKLED = (".pth", ".pt", ".bin", ".ckpt")
+CONVERT = (
+    "python -c \"import torch, safetensors.torch as s; t = torch.load('{old}', weights_only=True); "
+    "s.save_file({{k: v.contiguous() for k, v in t.items()}}, '{new}.safetensors')\""
+)
+TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+class Tensors(Mapping[str, np.ndarray]):
+    """The tensors of some files by name, each read when it is asked for and kept by none."""
+
+    def __init__(self, files: Mapping[str, Any], names: Mapping[str, str] | None = None):
+        """files: name in a file -> the open file. names: name here -> name in a file (default: the same)."""
+        self._files = files
+        self._names = {name: name for name in files} if names is None else names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        theirs = self._names[name]
+        try:
+            return self._files[theirs].get_tensor(theirs)
+        except SafetensorError as error:
+            raise CheckpointError(f"tensor {theirs} cannot be read ({error}); fetch the file again") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of a tensor, without reading it."""
+        return tuple(self._slice(name).get_shape())
+
+    def dtype(self, name: str) -> str:
+        """Of a tensor, by NumPy's name. Raises CheckpointError for one that is not of a floating-point type."""
+        kind = self._slice(name).get_dtype()
+        if kind not in TYPES:
+            known = ", ".join(TYPES)
+            raise CheckpointError(f"tensor {self._names[name]} is of type {kind}; weights are of {known}")
+        return TYPES[kind]
+
+    def renamed(self, rename: Callable[[str], str]) -> "Tensors":
+        """The same tensors under other names."""
+        return Tensors(self._files, {rename(name): theirs for name, theirs in self._names.items()})
+
+    def _slice(self, name: str) -> Any:
+        theirs = self._names[name]
+        return self._files[theirs].get_slice(theirs)
+
+
+def find(folder: Path) -> list[Path]:
+    """The safetensors files of one part of a model, whole or in shards.
+
+    Raises CheckpointError, with the remedy, if there are none, if some that the index names are missing, or if the
+    weights are pickled: unpickling runs code, so that is never done here.
+    """
+    indexes = sorted(folder.glob(f"*{INDEX}"))
+    if indexes:
+        names = sorted(set(_weight_map(indexes[0]).values()))
+        absent = [name for name in names if not (folder / name).is_file()]
+        if absent:
+            listed = ", ".join(absent[:3]) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+            raise CheckpointError(
+                f"{folder} is incomplete: {len(absent)} of {len(names)} files missing ({listed}); resume its download"
+            )
+        return [folder / name for name in names]
+    files = sorted(folder.glob("*.safetensors"))
+    if files:
+        return files
+    pickled = [path for path in sorted(folder.glob("*")) if path.suffix in PICKLED]
+    if pickled:
+        raise CheckpointError(
+            f"{pickled[0]} is pickled and could run any code, so it is not read; convert it where you trust it: "
+            f"{CONVERT.format(old=pickled[0].name, new=pickled[0].stem)}"
+        )
+    raise CheckpointError(f"no weights in {folder}; train this part first or name a complete model folder")
+
+
+def read(folder: Path) -> Tensors:
+    """The tensors of one part of a model. Raises CheckpointError as ``find`` does, and for a damaged file."""
+    files: dict[str, Any] = {}
+    for path in find(folder):
+        try:
+            file = safe_open(path, framework="np")
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} is not a readable safetensors file ({error}); fetch or export it again"
+            ) from None
+        files |= dict.fromkeys(file.keys(), file)
+    return Tensors(files)
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        values = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        if all(isinstance(name, str) and Path(name).name == name for name in values.values()):
+            return values
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise CheckpointError(f"{index} is not an index of safetensors files; fetch it again")
