@@ -90,7 +90,7 @@ def _check(matches: Sequence[_Match], tensors: Mapping[str, Any], skip: Sequence
         used.update(match.names)
         missing += [name for name in match.names if name not in tensors]
         for name in (name for name in match.names if name in tensors):
-            theirs = tensors.shape(name) if isinstance(tensors, Tensors) else np.shape(tensors[name])
+            theirs = tensors.header(name)[0] if isinstance(tensors, Tensors) else np.shape(tensors[name])
             if _moved_shape(theirs, match.rule) != match.one:
                 misshapen.append(f"{name} {theirs} for {_dotted(match.path)} {match.one}")
     unexpected = [name for name in tensors if name not in used and not any(p.fullmatch(name) for p in skip)]

@@ -40,7 +40,7 @@ def export(source: Path, target: Path) -> Path:
         shutil.copytree((source / folders.TOKENIZER).parent, draft / folders.TOKENIZER.parent)
         for part, tensors in EXPORTS.items():
             found = folders.load_part(source, part)
-            types = {name: found.dtype(name) for name in found}
+            types = {name: found.header(name)[1] for name in found}
             with jax.set_mesh(mesh):
                 made = tensors(folders.load_model(source, part, config, mesh))
             folders.save_part(draft, part, made, {name: types[name] for name in made})

@@ -52,7 +52,7 @@ def load_model(folder: Path, part: str, config: ModelConfig, mesh: Mesh, dtype: 
     Kernels are kept in ``dtype``, that of the products they are for, and an embedding of bfloat16 as it is in the file.
     """
     tensors, abstract = load_part(folder, part), nnx.eval_shape(lambda: MODELS[part](config, jnp.dtype(dtype)))
-    low = {tensors.dtype(name) for name in tensors if name.endswith(EMBEDDING)} == {"bfloat16"}
+    low = {tensors.header(name)[1] for name in tensors if name.endswith(EMBEDDING)} == {"bfloat16"}
     kept = {"kernel": dtype, "embedding": "bfloat16" if low else "float32"}
 
     def lay_out(path: Any, leaf: jax.ShapeDtypeStruct, where: Sharding) -> jax.ShapeDtypeStruct:

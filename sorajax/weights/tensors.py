@@ -40,25 +40,21 @@ class Tensors(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Of a tensor, without reading it."""
-        return tuple(self._slice(name).get_shape())
+    def header(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and type, by NumPy's name, of a tensor, without reading it.
 
-    def dtype(self, name: str) -> str:
-        """Of a tensor, by NumPy's name. Raises CheckpointError for one that is not of a floating-point type."""
-        kind = self._slice(name).get_dtype()
+        Raises CheckpointError for one that is not of a floating-point type.
+        """
+        theirs = self._names[name]
+        found = self._files[theirs].get_slice(theirs)
+        kind = found.get_dtype()
         if kind not in TYPES:
-            known = ", ".join(TYPES)
-            raise CheckpointError(f"tensor {self._names[name]} is of type {kind}; weights are of {known}")
-        return TYPES[kind]
+            raise CheckpointError(f"tensor {theirs} is of type {kind}; weights are of {', '.join(TYPES)}")
+        return tuple(found.get_shape()), TYPES[kind]
 
     def renamed(self, rename: Callable[[str], str]) -> "Tensors":
         """The same tensors under other names."""
         return Tensors(self._files, {rename(name): theirs for name, theirs in self._names.items()})
-
-    def _slice(self, name: str) -> Any:
-        theirs = self._names[name]
-        return self._files[theirs].get_slice(theirs)
 
 
 def find(folder: Path) -> list[Path]:
