@@ -1,4 +1,4 @@
-"""The ``sorajax`` command: generate, train and plan.
+"""The ``sorajax`` command: generate, train, export and plan.
 
 Results go to stdout; stderr holds a progress bar, or one line that says what is wrong. Exit codes: 0, 2 for what a
 user can mend, 130 after Ctrl-C, 1 when another process of the same job was lost.
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("generate", help="make a clip from a prompt", allow_abbrev=False)
     command.add_argument("prompt", metavar="PROMPT")
     command.add_argument("-o", "--output", required=True, metavar="FILE", help="the mp4 to write")
-    command.add_argument("--model", default="mini", help="a shipped model or a model folder (default: mini)")
+    command.add_argument("--model", default="mini", help="a shipped or published model, or a folder (default: mini)")
     command.add_argument("--seed", type=int, help="the same seed gives the same clip (default: drawn)")
     command.add_argument("--steps", type=int, help="steps of the solver")
     command.add_argument("--guidance", type=float, help="how strictly the prompt is followed; 1 turns guidance off")
@@ -91,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--steps", type=int, help="train to this step instead of the config's")
     _add_hosts(command)
     command.set_defaults(run=_train)
+
+    command = commands.add_parser("export", help="write a model in diffusers layout", allow_abbrev=False)
+    command.add_argument("model", metavar="MODEL", help="a model folder, or the name of a published model")
+    command.add_argument("folder", metavar="FOLDER", help="the folder to write, which must not be there")
+    command.set_defaults(run=_export, joins=False, coordinator=None, processes=None, process=None)
 
     command = commands.add_parser("plan", help="what a task needs on TPUs that are not here", allow_abbrev=False)
     command.add_argument("model", metavar="MODEL", help="a config (TOML), the name of a shipped one, or a model folder")
@@ -134,6 +139,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     from sorajax import request
     from sorajax.media import destination
     from sorajax.weights import folder as folders
+    from sorajax.weights.find import find
 
     path = Path(arguments.output)
     if arguments.writes:
@@ -141,7 +147,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     request.check_prompts(arguments.prompt)
     size = None if arguments.size is None else _size(arguments.size)
     signer = _signer(arguments.cert, arguments.key)
-    config = folders.load_config(request.find_model(arguments.model))
+    config = folders.load_config(find(arguments.model, weights=False))
     request.check_language(config, arguments.language)
     request.resolve(config, size=size, frames=arguments.frames, steps=arguments.steps, guidance=arguments.guidance)
     request.check_fps(arguments.fps, config.sample.fps)
@@ -178,6 +184,14 @@ def _generate(arguments: argparse.Namespace) -> int:
             return 0
         report = clip.save(path, signer=signer, overwrite=arguments.overwrite, store_prompt=not arguments.hash_prompt)
     print(f"{path}: {report.status}, seed {clip.facts.seed}, watermark {clip.payload.hex()}")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from sorajax.weights.export import export
+    from sorajax.weights.find import find
+
+    print(export(find(arguments.model), Path(arguments.folder)))
     return 0
 
 

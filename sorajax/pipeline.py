@@ -1,7 +1,7 @@
 """The map: prompt -> text states -> latents -> frames -> clip. ``load`` gives a Pipeline; calling it makes clips."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -24,6 +24,8 @@ from sorajax.models.text import TextEncoder
 from sorajax.models.tokenizer import Tokenizer
 from sorajax.models.vae import VAE
 from sorajax.weights import folder as folders
+from sorajax.weights import hub
+from sorajax.weights.find import find
 
 
 class Pipeline:
@@ -33,9 +35,18 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: ModelConfig, tokenizer: Tokenizer, text: TextEncoder, dit: DiT, vae: VAE, mesh: Mesh, digest: str
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        text: TextEncoder,
+        dit: DiT,
+        vae: VAE,
+        mesh: Mesh,
+        digest: str,
+        origin: Mapping[str, str] | None = None,
     ):
-        self.config, self.mesh, self.digest = config, mesh, digest
+        """digest and origin, which names repository, revision and licence, are what the manifest says of the model."""
+        self.config, self.mesh, self.digest, self.origin = config, mesh, digest, dict(origin or {})
         self.tokenizer, self.text, self.dit, self.vae = tokenizer, text, dit, vae
 
     @overload
@@ -72,6 +83,7 @@ class Pipeline:
         clips = []
         for i, (text, shots) in enumerate(zip(prompts, video, strict=True)):
             settings = wanted.settings() | {"negative": negative, "batch": len(prompts), "index": i}
+            settings |= {"model_origin": self.origin} if self.origin else {}
             facts = Facts(
                 title=text[:80],
                 model_name=self.config.name,
@@ -156,13 +168,14 @@ def load(
     mesh: Mesh | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Pipeline:
-    """A pipeline from the name of a shipped model or a model folder, ours or one in diffusers layout.
+    """A pipeline from the name of a model: shipped, published ("wan2.1-t2v-1.3b", "OWNER/NAME"), or a folder.
 
     dtype is that of the products, "bfloat16" or "float32" (default: float32 on CPU, else bfloat16); mesh defaults
-    to all devices on its data axis. Raises InputError for an unknown model, CheckpointError for damaged weights.
+    to all devices on its data axis. Raises InputError for an unknown model, CheckpointError for weights that
+    are damaged or cannot be fetched.
     """
-    folder = request.find_model(model)
     kind = request.check_dtype(dtype)
+    folder = find(model)
     mesh = meshes.make_mesh() if mesh is None else mesh
     (notify or (lambda stage: None))(f"loading {folder.name}")
     config = folders.load_config(folder)
@@ -171,7 +184,7 @@ def load(
         text, dit, vae = (
             folders.load_model(folder, part, config, mesh, kind) for part in ("text_encoder", "transformer", "vae")
         )
-    return Pipeline(config, tokenizer, text, dit, vae, mesh, folders.model_digest(folder))
+    return Pipeline(config, tokenizer, text, dit, vae, mesh, folders.model_digest(folder), hub.origin(folder))
 
 
 def generate(prompt: str, path: str | Path, *, model: str | Path = "mini", seed: int | None = None) -> Report:

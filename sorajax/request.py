@@ -1,17 +1,13 @@
 """What a user asks for, checked: every error is one line with the thing, the value and the remedy."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from sorajax.config import ModelConfig
 from sorajax.errors import InputError
-
-WEIGHTS = Path(__file__).parent / "weights_data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,26 +104,6 @@ def check_dtype(dtype: str | None) -> str:
     if dtype not in ("float32", "bfloat16"):
         raise InputError(f"dtype {dtype!r} is unknown; known: float32, bfloat16")
     return dtype
-
-
-def models() -> list[str]:
-    """Names of the models whose weights ship with sorajax."""
-    return sorted(p.parent.name for p in WEIGHTS.glob("*/sorajax.json"))
-
-
-def find_model(model: str | Path) -> Path:
-    """The folder of a shipped model or of the user's own. Raises InputError with the nearest names."""
-    shipped = WEIGHTS / str(model)
-    if str(model) in models():
-        return shipped
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    near = difflib.get_close_matches(str(model), models(), n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InputError(
-        f"unknown model {str(model)!r}; {hint}shipped models: {', '.join(models()) or 'none'}, or a folder"
-    )
 
 
 def check_language(config: ModelConfig, language: str | None) -> None:

@@ -68,6 +68,18 @@ def test_a_file_that_is_there_is_kept(folder, tmp_path, capsys):
     assert str(path) in capsys.readouterr().err
 
 
+def test_export_writes_a_folder_that_generate_takes(tmp_path, capsys):
+    model, out, clip = (tmp_path / name for name in ("model", "out", "dog.mp4"))
+    tiny.write_wan(model)
+    assert main(["export", str(model), str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    small = ["--size", "48x32", "--frames", "5", "--steps", "1"]
+    assert main(["generate", "a dog", "-o", str(clip), "--model", str(out), *small]) == 0
+    assert provenance.verify(clip).status == "authentic"
+    assert main(["export", str(model), str(out)]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
 def test_train_names_a_file_in_the_place_of_a_folder(tmp_path, capsys):
     (tmp_path / "runs").write_text("not a folder")
     assert main(["train", "mini-vae", "--runs", str(tmp_path / "runs")]) == 2

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from sorajax import request
 from sorajax.train import config as configs
+from sorajax.weights import find
 from sorajax.weights import folder as folders
 
 
@@ -112,7 +112,7 @@ def test_an_installed_verifier_answers(installed: Path) -> None:
 
 
 def test_the_shipped_model_is_that_of_its_config() -> None:
-    shipped = folders.load_config(request.WEIGHTS / "mini")
+    shipped = folders.load_config(find.SHIPPED / "mini")
     vae = dataclasses.replace(shipped.vae, latents_mean=(), latents_std=())
     assert dataclasses.replace(shipped, vae=vae) == configs.load("mini").model
 
