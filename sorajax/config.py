@@ -106,6 +106,10 @@ class SampleConfig:
     sizes: tuple[tuple[int, int], ...] = ()
     """(width, height) pairs the model was trained for; empty means any multiple of its patches."""
     max_frames: int | None = None
+    boundary: float | None = None
+    """Noise level below which a second transformer takes over (Wan 2.2 A14B); None: the model has but one."""
+    guidance_low: float | None = None
+    """Guidance of the second; None: as that of the first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from provenance import Facts, Report
 from sorajax import __version__, request
 from sorajax import mesh as meshes
 from sorajax.config import ModelConfig
+from sorajax.diffusion.flow import TIMESTEPS
 from sorajax.diffusion.sample import Callback, sample
 from sorajax.hosts import arrays
 from sorajax.media.clip import Clip, make_clip
@@ -44,10 +45,15 @@ class Pipeline:
         mesh: Mesh,
         digest: str,
         origin: Mapping[str, str] | None = None,
+        low: DiT | None = None,
     ):
-        """digest and origin, which names repository, revision and licence, are what the manifest says of the model."""
+        """low is the transformer of low noise levels, of models that have two.
+
+        digest and origin, which names repository, revision and licence, are what the manifest says of the model.
+        """
         self.config, self.mesh, self.digest, self.origin = config, mesh, digest, dict(origin or {})
         self.tokenizer, self.text, self.dit, self.vae = tokenizer, text, dit, vae
+        self.dit_low = low
 
     @overload
     def __call__(self, prompt: str, **options: Any) -> Clip: ...
@@ -103,9 +109,14 @@ class Pipeline:
             return arrays.replicate(_encode_text(self.text, self._place(ids), self._place(mask)))
 
     def velocity(self, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:
-        """The transformer's output f32 [b, t, h, w, c], for timestep f32 [b] in [0, 1000]."""
+        """The transformer's output f32 [b, t, h, w, c], for timestep f32 [b] in [0, 1000].
+
+        Of a model of two transformers, that which the highest timestep calls for.
+        """
+        boundary = TIMESTEPS * (self.config.sample.boundary or 0.0)
+        dit = self.dit if self.dit_low is None or np.max(timestep) >= boundary else self.dit_low
         with jax.set_mesh(self.mesh):
-            v = _velocity(self.dit, self._place(latents), self._place(timestep), self._place(text))
+            v = _velocity(dit, self._place(latents), self._place(timestep), self._place(text))
             return arrays.replicate(v)
 
     def noise(
@@ -131,7 +142,7 @@ class Pipeline:
         wanted = request.resolve(self.config, size=None, frames=None, steps=steps, guidance=guidance)
         noise = self.noise(len(prompts), seed) if noise is None else jnp.asarray(noise, jnp.float32)
         text = self.encode_text(prompts)
-        unguided = wanted.guidance == 1.0
+        unguided = wanted.guidance == 1.0 and wanted.guidance_low in (None, 1.0)
         other = None if unguided else jnp.broadcast_to(self.encode_text([negative]), text.shape)
         with jax.set_mesh(self.mesh):
             final = sample(
@@ -144,6 +155,9 @@ class Pipeline:
                 shift=self.config.sample.shift,
                 solver=self.config.sample.solver,
                 callback=callback,
+                low=self.dit_low,
+                boundary=wanted.boundary or 0.0,
+                guidance_low=wanted.guidance_low,
             )
             return arrays.replicate(final)
 
@@ -181,10 +195,10 @@ def load(
     config = folders.load_config(folder)
     tokenizer = Tokenizer(folder / folders.TOKENIZER)
     with jax.set_mesh(mesh):
-        text, dit, vae = (
-            folders.load_model(folder, part, config, mesh, kind) for part in ("text_encoder", "transformer", "vae")
-        )
-    return Pipeline(config, tokenizer, text, dit, vae, mesh, folders.model_digest(folder), hub.origin(folder))
+        parts = {part: folders.load_model(folder, part, config, mesh, kind) for part in folders.parts(config)}
+    text, dit, vae, low = (parts.get(part) for part in ("text_encoder", "transformer", "vae", "transformer_2"))
+    assert text is not None and dit is not None and vae is not None
+    return Pipeline(config, tokenizer, text, dit, vae, mesh, folders.model_digest(folder), hub.origin(folder), low)
 
 
 def generate(prompt: str, path: str | Path, *, model: str | Path = "mini", seed: int | None = None) -> Report:

@@ -21,9 +21,12 @@ class Request:
     shift: float
     solver: str
     latent_shape: tuple[int, int, int, int]
+    boundary: float | None = None
+    guidance_low: float | None = None
 
     def settings(self) -> dict[str, Any]:
         """Plain values for the manifest."""
+        second = {"boundary": self.boundary, "guidance_low": self.guidance_low} if self.boundary else {}
         return {
             "size": f"{self.size[0]}x{self.size[1]}",
             "frames": self.frames,
@@ -31,6 +34,7 @@ class Request:
             "guidance": self.guidance,
             "shift": self.shift,
             "solver": self.solver,
+            **second,
         }
 
 
@@ -47,6 +51,7 @@ def resolve(
     width, height = size or (own.width, own.height)
     frames = own.frames if frames is None else frames
     steps = own.steps if steps is None else steps
+    low = own.guidance_low if guidance is None else None
     guidance = own.guidance if guidance is None else guidance
     cell = (vae.spatial_factor * patch[2], vae.spatial_factor * patch[1])
     if own.sizes and (width, height) not in own.sizes:
@@ -74,6 +79,8 @@ def resolve(
         shift=own.shift,
         solver=own.solver,
         latent_shape=shape,
+        boundary=own.boundary,
+        guidance_low=None if own.boundary is None else float(guidance if low is None else low),
     )
 
 

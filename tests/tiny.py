@@ -93,7 +93,10 @@ WAN["2.2"] = dataclasses.replace(
     ),
     sample=dataclasses.replace(WAN["2.1"].sample, solver="euler", shift=5.0),
 )
-"""The two published families in a few thousand weights."""
+WAN["a14b"] = dataclasses.replace(
+    WAN["2.1"], name="wan-a14b", sample=dataclasses.replace(WAN["2.1"].sample, boundary=0.75)
+)
+"""The published families in a few thousand weights."""
 
 
 def write_wan(folder: Path, family: str = "2.1", seed: int = 0) -> Path:
@@ -105,6 +108,8 @@ def write_wan(folder: Path, family: str = "2.1", seed: int = 0) -> Path:
 def write(folder: Path, config: ModelConfig = CONFIG, seed: int = 0) -> Path:
     """Write the model folder; velocities are random rather than the zero of a new transformer."""
     dit, text, vae = _models(config, seed)
+    if config.sample.boundary is not None:
+        folders.save_part(folder, "transformer_2", export_dit(_models(config, seed + 100)[0]), dtype="float32")
     folders.save_config(folder, config)
     folders.save_part(folder, "transformer", export_dit(dit), dtype="float32")
     folders.save_part(folder, "text_encoder", export_text(text), dtype="float32")

@@ -20,6 +20,7 @@ from sorajax.weights.vae import export_vae
 EXPORTS: Mapping[str, Callable[[Any], dict[str, np.ndarray]]] = {
     "text_encoder": export_text,
     "transformer": export_dit,
+    "transformer_2": export_dit,
     "vae": export_vae,
 }
 
@@ -38,11 +39,11 @@ def export(source: Path, target: Path) -> Path:
     try:
         layout.write(draft, config)
         shutil.copytree((source / folders.TOKENIZER).parent, draft / folders.TOKENIZER.parent)
-        for part, tensors in EXPORTS.items():
+        for part in folders.parts(config):
             found = folders.load_part(source, part)
             types = {name: found.header(name)[1] for name in found}
             with jax.set_mesh(mesh):
-                made = tensors(folders.load_model(source, part, config, mesh))
+                made = EXPORTS[part](folders.load_model(source, part, config, mesh))
             folders.save_part(draft, part, made, {name: types[name] for name in made})
         os.replace(draft, target)
     finally:

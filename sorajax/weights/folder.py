@@ -30,20 +30,27 @@ TOKENIZER = Path("tokenizer") / "spiece.model"
 FILES = {
     "text_encoder": "model.safetensors",
     "transformer": "diffusion_pytorch_model.safetensors",
+    "transformer_2": "diffusion_pytorch_model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
 }
-PARTS = tuple(sorted(FILES))
 EMBEDDING = "shared.weight"
 MODELS: Mapping[str, Callable[[ModelConfig, Any], nnx.Module]] = {
     "text_encoder": lambda config, dtype: TextEncoder(config.text, dtype=dtype, rngs=nnx.Rngs(0)),
     "transformer": lambda config, dtype: DiT(config.dit, dtype=dtype, rngs=nnx.Rngs(0)),
+    "transformer_2": lambda config, dtype: DiT(config.dit, dtype=dtype, rngs=nnx.Rngs(0)),
     "vae": lambda config, dtype: VAE(config.vae, dtype=dtype, rngs=nnx.Rngs(0)),
 }
 FILL: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "text_encoder": text.load_text,
     "transformer": dit.load_dit,
+    "transformer_2": dit.load_dit,
     "vae": vae.load_vae,
 }
+
+
+def parts(config: ModelConfig) -> tuple[str, ...]:
+    """Names of the parts of a model, each a folder; the second transformer only where there is one."""
+    return tuple(part for part in sorted(FILES) if part != "transformer_2" or config.sample.boundary is not None)
 
 
 def load_model(folder: Path, part: str, config: ModelConfig, mesh: Mesh, dtype: str = "float32") -> Any:
@@ -66,13 +73,14 @@ def load_model(folder: Path, part: str, config: ModelConfig, mesh: Mesh, dtype: 
 
 def model_digest(folder: Path) -> str:
     """One SHA-256 over the configs and weights of a model folder: what the manifest calls the model by."""
+    names = parts(load_config(folder))
     if (folder / CONFIG).is_file():
         paths = [folder / CONFIG, folder / TOKENIZER]
     else:
         paths = [folder / layout.INDEX, folder / layout.SCHEDULER, folder / TOKENIZER]
-        paths += [folder / part / "config.json" for part in PARTS]
+        paths += [folder / part / "config.json" for part in names]
     hasher = hashlib.sha256()
-    for path in [*paths, *(file for part in PARTS for file in tensors_of.find(folder / part))]:
+    for path in [*paths, *(file for part in names for file in tensors_of.find(folder / part))]:
         hasher.update(file_digest(path).encode())
     return f"sha256:{hasher.hexdigest()}"
 
@@ -94,7 +102,7 @@ def save_part(
 def load_part(folder: Path, part: str) -> Tensors:
     """The tensors of one part, read as they are asked for. Raises CheckpointError if files are missing or corrupt."""
     found = tensors_of.read(folder / part)
-    if part == "transformer" and original.is_original(found):
+    if part.startswith("transformer") and original.is_original(found):
         return found.renamed(original.diffusers_name)
     return found
 

@@ -12,22 +12,25 @@ from sorajax.errors import CheckpointError, ConfigError
 INDEX = "model_index.json"
 SCHEDULER = Path("scheduler") / "scheduler_config.json"
 PIPELINES = ("WanPipeline",)
-PRESETS = ("wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "wan2.2-ti2v-5b")
+PRESETS = ("wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "wan2.2-t2v-a14b", "wan2.2-ti2v-5b")
 SOLVERS = {"UniPCMultistepScheduler": ("unipc", "flow_shift"), "FlowMatchEulerDiscreteScheduler": ("euler", "shift")}
 CLASSES = {
     "text_encoder": ("transformers", "UMT5EncoderModel"),
     "tokenizer": ("transformers", "T5TokenizerFast"),
     "transformer": ("diffusers", "WanTransformer3DModel"),
+    "transformer_2": ("diffusers", "WanTransformer3DModel"),
     "vae": ("diffusers", "AutoencoderKLWan"),
+}
+_TRANSFORMER = {
+    "qk_norm": "rms_norm_across_heads",
+    "image_dim": None,
+    "added_kv_proj_dim": None,
+    "pos_embed_seq_len": None,
 }
 ASSUMED: Mapping[str, Mapping[str, Any]] = {
     "text_encoder": {"feed_forward_proj": "gated-gelu", "is_gated_act": True, "model_type": "umt5"},
-    "transformer": {
-        "qk_norm": "rms_norm_across_heads",
-        "image_dim": None,
-        "added_kv_proj_dim": None,
-        "pos_embed_seq_len": None,
-    },
+    "transformer": _TRANSFORMER,
+    "transformer_2": _TRANSFORMER,
     "vae": {"attn_scales": [], "dropout": 0.0, "is_residual": False, "patch_size": None},
 }
 """Settings that our models have no other choice for."""
@@ -45,8 +48,12 @@ def read(folder: Path) -> ModelConfig:
         raise CheckpointError(
             f"{folder / INDEX}: pipeline {kind!r} is not supported; supported: {', '.join(PIPELINES)}"
         )
-    if any(index.get("transformer_2") or []):
-        raise CheckpointError(f"{folder / INDEX}: models of two transformers are not supported yet; use one of one")
+    boundary, two = index.get("boundary_ratio"), any(index.get("transformer_2") or [])
+    if two != isinstance(boundary, float):
+        only = "models of two transformers have a number there, and only those"
+        raise CheckpointError(f"{folder / INDEX}: boundary_ratio is {boundary!r}; {only}")
+    if two and _part(folder, "transformer", DiTConfig) != _part(folder, "transformer_2", DiTConfig):
+        raise CheckpointError(f"{folder}: its two transformers are of different sizes; only equal ones are supported")
     return _sampled(
         ModelConfig(
             name=folder.resolve().name,
@@ -55,6 +62,7 @@ def read(folder: Path) -> ModelConfig:
             vae=_part(folder, "vae", VAEConfig),
         ),
         *_solver(folder / SCHEDULER),
+        boundary,
     )
 
 
@@ -69,10 +77,11 @@ def write(folder: Path, config: ModelConfig) -> None:
             "export a model without them"
         )
     solver = next(name for name, (own, _) in SOLVERS.items() if own == config.sample.solver)
+    parts = ("transformer",) if config.sample.boundary is None else ("transformer", "transformer_2")
     index: dict[str, Any] = {"_class_name": PIPELINES[0], "scheduler": ["diffusers", solver]}
-    _write(
-        folder / INDEX, index | {part: list(names) for part, names in CLASSES.items()} | {"transformer_2": [None] * 2}
-    )
+    index |= {part: list(names) for part, names in CLASSES.items()}
+    index |= {"boundary_ratio": config.sample.boundary} if len(parts) == 2 else {"transformer_2": [None, None]}
+    _write(folder / INDEX, index)
     text = dataclasses.asdict(config.text)
     del text["length"]
     _write(
@@ -81,10 +90,8 @@ def write(folder: Path, config: ModelConfig) -> None:
     )
     dit = dataclasses.asdict(config.dit)
     del dit["position_table"], dit["text_pool"]
-    _write(
-        folder / "transformer" / "config.json",
-        {"_class_name": CLASSES["transformer"][1], **dit, **ASSUMED["transformer"]},
-    )
+    for part in parts:
+        _write(folder / part / "config.json", {"_class_name": CLASSES[part][1], **dit, **ASSUMED[part]})
     vae, cell = dataclasses.asdict(config.vae), config.vae.spatial_factor
     channels = 3 * (config.vae.patch_size or 1) ** 2
     own = {"in_channels": channels, "out_channels": channels, "scale_factor_spatial": cell}
@@ -125,11 +132,12 @@ def _solver(path: Path) -> tuple[str, float]:
     return solver, float(shift)
 
 
-def _sampled(config: ModelConfig, solver: str, shift: float) -> ModelConfig:
+def _sampled(config: ModelConfig, solver: str, shift: float, boundary: float | None) -> ModelConfig:
     """The model with a preset's way of sampling, if a preset has its sizes, but the scheduler's solver and shift."""
-    presets = (from_dict(ModelConfig, read_toml(name)["model"], name) for name in PRESETS)
-    sample = next((p.sample for p in presets if p.dit == config.dit), SampleConfig())
-    return dataclasses.replace(config, sample=dataclasses.replace(sample, solver=solver, shift=shift))
+    presets = [from_dict(ModelConfig, read_toml(name)["model"], name) for name in PRESETS]
+    like = [p.sample for p in presets if p.dit == config.dit and (p.sample.boundary is None) == (boundary is None)]
+    sample = dataclasses.replace(like[0] if like else SampleConfig(), solver=solver, shift=shift, boundary=boundary)
+    return dataclasses.replace(config, sample=sample)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from tests import tiny
 GOLDEN = Path(__file__).with_name("pipeline.npz")
 PROMPT, NEGATIVE = "A dog&nbsp;and a cat run   on the beach, 一只狗", "blurry"
 STEPS, GUIDANCE = 4, 5.0
-SHAPES = {"2.1": (3, 4, 6), "2.2": (2, 2, 4)}
-"""Latents' [t, h, w]: 9 frames of 48x32 and 5 of 64x32 pixels."""
+SHAPES = {"2.1": (3, 4, 6), "2.2": (2, 2, 4), "a14b": (3, 4, 4)}
+"""Latents' [t, h, w]: 9 frames of 48x32 and 5 of 64x32 pixels; and 9 of 32x32, by two transformers."""
 
 
 def noise(family: str, seed: int) -> np.ndarray:
@@ -40,7 +40,8 @@ def reference(folder: Path, family: str, seed: int = 0) -> dict[str, np.ndarray]
     size = {"height": h * cell, "width": w * cell, "num_frames": 1 + 4 * (t - 1)}
     with torch.no_grad():
         text, _ = pipe.encode_prompt(PROMPT, do_classifier_free_guidance=False, max_sequence_length=512)
-        velocity = pipe.transformer(first, torch.tensor([500.0]), text, return_dict=False)[0]
+        model = pipe.transformer_2 or pipe.transformer  # timestep 500 is below the boundary
+        velocity = model(first, torch.tensor([500.0]), text, return_dict=False)[0]
         options = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, **size}
         final = pipe(PROMPT, NEGATIVE, latents=first, output_type="latent", **options).frames
         video = pipe(PROMPT, NEGATIVE, latents=first, output_type="pt", **options).frames.permute(0, 2, 1, 3, 4)

@@ -1,5 +1,6 @@
 """Whole models in diffusers layout: the same numbers as diffusers, what goes in comes out, and what does not fit."""
 
+import dataclasses
 import json
 import shutil
 from functools import partial
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import sorajax
 from sorajax.config import ModelConfig, from_dict, read_toml
+from sorajax.diffusion import solvers
 from sorajax.errors import CheckpointError, InputError
 from sorajax.mesh import make_mesh
 from sorajax.weights import convert, folder, layout, tensors
@@ -74,7 +76,28 @@ def test_a_guided_run_equals_diffusers_run_live(tmp_path, family):
     agree(parts(sorajax.load(model), family, 2, theirs["frames"]), theirs)
 
 
-def test_what_is_read_is_written_bit_for_bit_in_its_types(model, tmp_path):
+def test_two_transformers_take_turns_each_with_its_guidance(models):
+    pipe = sorajax.load(models["a14b"])
+    sample = dataclasses.replace(pipe.config.sample, guidance_low=3.0)
+    pipe.config = dataclasses.replace(pipe.config, sample=sample)
+    first, steps, seen = make_pipeline.noise("a14b", 0), 6, []
+    given = {"noise": first, "steps": steps, "callback": lambda i, n, x: seen.append(x)}
+    pipe.sample(["a dog"], **given)
+    own, timesteps = seen[:], solvers.timesteps("unipc", steps, pipe.config.sample.shift)
+    below = int(np.argmax(timesteps < 750))
+    assert 0 < below < steps
+    seen.clear()
+    pipe.sample(["a dog"], guidance=pipe.config.sample.guidance, **given)
+    assert [np.array_equal(a, b) for a, b in zip(own, seen, strict=True)] == [i < below for i in range(steps)]
+    seen.clear()
+    pipe.dit_low = pipe.dit
+    pipe.sample(["a dog"], **given)
+    assert [np.array_equal(a, b) for a, b in zip(own, seen, strict=True)] == [i < below for i in range(steps)]
+
+
+@pytest.mark.parametrize("family", ["2.1", "a14b"])
+def test_what_is_read_is_written_bit_for_bit_in_its_types(models, tmp_path, family):
+    model = shutil.copytree(models[family], tmp_path / "model")
     path = model / "transformer" / WEIGHTS
     mixed = {k: v.astype("bfloat16" if k.endswith("weight") else "float32") for k, v in load_file(path).items()}
     save_file(mixed, path)
@@ -184,7 +207,11 @@ def change(path, **values):
             {"_class_name": "FluxPipeline"},
             "pipeline 'FluxPipeline' is not supported; supported: WanPipe",
         ),
-        ("model_index.json", {"transformer_2": ["diffusers", "X"]}, "models of two transformers are not supported"),
+        (
+            "model_index.json",
+            {"transformer_2": ["diffusers", "X"]},
+            "boundary_ratio is None; models of two transformers",
+        ),
         ("transformer/config.json", {"image_dim": 1280}, "image_dim is 1280; only None is supported"),
         ("transformer/config.json", {"num_layers": "two"}, "num_layers: 'two' is of type str, int is expected"),
         ("transformer/config.json", {"num_layers": 3}, r"\d+ missing: blocks\.2\."),
