@@ -26,7 +26,7 @@ from sorajax.config import ModelConfig, from_dict, read_toml
 from sorajax.mesh import make_mesh
 from sorajax.models.dit import DiT
 from sorajax.weights import folder as folders
-from sorajax.weights.convert import _matches, rearrange
+from sorajax.weights.convert import matches
 from sorajax.weights.dit import RULES
 
 
@@ -71,11 +71,8 @@ def write(folder: Path, config: ModelConfig) -> int:
     folder.mkdir()
     rng, shard, index, largest = np.random.default_rng(0), {}, {}, 0
     names = {}
-    for match in _matches(nnx.eval_shape(lambda: DiT(config.dit, rngs=nnx.Rngs(0))), RULES):
-        left, arrow, right = match.rule.axes.partition("->")
-        backward = f"{right} {arrow} {left}" if arrow else ""
-        shape = rearrange(np.broadcast_to(np.int8(0), match.one), backward, dict(match.rule.sizes)).shape
-        names |= dict.fromkeys(match.names, shape)
+    for match in matches(nnx.eval_shape(lambda: DiT(config.dit, rngs=nnx.Rngs(0))), RULES):
+        names |= dict.fromkeys(match.names, match.theirs)
     for n, (name, shape) in enumerate(names.items()):
         shard[name] = rng.standard_normal(shape, dtype=np.float32).astype(ml_dtypes.bfloat16)
         largest = max(largest, shard[name].nbytes)

@@ -17,6 +17,7 @@ from sorajax import mesh as meshes
 from sorajax.config import ModelConfig
 from sorajax.diffusion.flow import TIMESTEPS
 from sorajax.diffusion.sample import Callback, sample
+from sorajax.errors import InputError
 from sorajax.hosts import arrays
 from sorajax.media.clip import Clip, make_clip
 from sorajax.media.post import to_uint8
@@ -25,8 +26,9 @@ from sorajax.models.text import TextEncoder
 from sorajax.models.tokenizer import Tokenizer
 from sorajax.models.vae import VAE
 from sorajax.weights import folder as folders
-from sorajax.weights import hub
+from sorajax.weights import hub, lora
 from sorajax.weights.find import find
+from sorajax.weights.lora import Adapters
 
 
 class Pipeline:
@@ -54,6 +56,7 @@ class Pipeline:
         self.config, self.mesh, self.digest, self.origin = config, mesh, digest, dict(origin or {})
         self.tokenizer, self.text, self.dit, self.vae = tokenizer, text, dit, vae
         self.dit_low = low
+        self._adapters = [Adapters(model) for model in (dit, low) if model is not None]
 
     @overload
     def __call__(self, prompt: str, **options: Any) -> Clip: ...
@@ -90,6 +93,7 @@ class Pipeline:
         for i, (text, shots) in enumerate(zip(prompts, video, strict=True)):
             settings = wanted.settings() | {"negative": negative, "batch": len(prompts), "index": i}
             settings |= {"model_origin": self.origin} if self.origin else {}
+            settings |= {"loras": self.loras} if self.loras else {}
             facts = Facts(
                 title=text[:80],
                 model_name=self.config.name,
@@ -170,6 +174,54 @@ class Pipeline:
         """Normalised latents f32 [b, t, h, w, c] (the mean) of frames f32 [b, T, H, W, 3] in [-1, 1]."""
         with jax.set_mesh(self.mesh):
             return arrays.replicate(_encode_video(self.vae, self._place(x)))
+
+    @property
+    def loras(self) -> list[dict[str, Any]]:
+        """Name, digest and scale of the adapters that are loaded; ``transformer`` is 0, or 1 for low noise levels."""
+        held = (adapters.facts() for adapters in self._adapters)
+        return [fact | {"transformer": i} for i, facts in enumerate(held) for fact in facts]
+
+    def load_lora(
+        self, path: str | Path, *, scale: float = 1.0, name: str | None = None, transformer: int | None = None
+    ) -> str:
+        """Merge a LoRA file into the transformer; gives its name (default: the file's). Several add up.
+
+        transformer is 0 or 1 for one of a model's two, None for all. Raises InputError and CheckpointError, with the
+        keys that do not fit; nothing is changed then.
+        """
+        path, chosen, scale = Path(path).expanduser(), self._chosen(transformer), request.check_scale(scale)
+        name = path.stem if name is None else name
+        if any(name in adapters for adapters in chosen):
+            raise InputError(f"a LoRA named {name!r} is loaded; unload it, give another name, or use set_lora")
+        read = [lora.read(path, adapters.model) for adapters in chosen]
+        for adapters, one in zip(chosen, read, strict=True):
+            adapters.set(name, one, scale)
+        return name
+
+    def set_lora(self, name: str, scale: float) -> None:
+        """Give a loaded LoRA another scale; at 0 it does nothing. Raises InputError for a name that is not loaded."""
+        for adapters in self._holding(name):
+            adapters.scale(name, request.check_scale(scale))
+
+    def unload_lora(self, name: str | None = None) -> None:
+        """Take a LoRA out again, or all of them: kernels are then bit for bit as before."""
+        for one in [name] if name is not None else dict.fromkeys(fact["name"] for fact in self.loras):
+            for adapters in self._holding(one):
+                adapters.remove(one)
+
+    def _chosen(self, transformer: int | None) -> list[Adapters]:
+        if transformer is None:
+            return self._adapters
+        if transformer not in range(len(self._adapters)):
+            raise InputError(f"transformer is {transformer!r}; {self.config.name} has {len(self._adapters)}, from 0 on")
+        return [self._adapters[transformer]]
+
+    def _holding(self, name: str) -> list[Adapters]:
+        found = [adapters for adapters in self._adapters if name in adapters]
+        if not found:
+            known = ", ".join(dict.fromkeys(fact["name"] for fact in self.loras)) or "none"
+            raise InputError(f"no LoRA named {name!r} is loaded; loaded: {known}")
+        return found
 
     def _place(self, x: jax.Array | np.ndarray) -> jax.Array:
         return arrays.place(x, meshes.batch_sharding(self.mesh, jnp.shape(x)))

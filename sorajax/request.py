@@ -1,5 +1,6 @@
 """What a user asks for, checked: every error is one line with the thing, the value and the remedy."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +103,13 @@ def check_seed(seed: int) -> int:
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed!r}; give a whole number from 0 to {2**32 - 1}")
     return seed
+
+
+def check_scale(scale: float) -> float:
+    """Raises InputError unless the scale of a LoRA is a finite number."""
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale):
+        raise InputError(f"scale is {scale!r}; give a number, as in 0.8")
+    return float(scale)
 
 
 def check_dtype(dtype: str | None) -> str:

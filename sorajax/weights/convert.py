@@ -53,7 +53,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class _Match:
+class Match:
     """One of our parameters, the tensors it is made of, and the rule that says so."""
 
     rule: Rule
@@ -61,6 +61,13 @@ class _Match:
     variable: nnx.Variable
     names: tuple[str, ...]
     stacked: bool
+
+    @property
+    def theirs(self) -> tuple[int, ...]:
+        """Shape of one tensor in the checkpoint."""
+        left, arrow, right = self.rule.axes.partition("->")
+        back = f"{right} {arrow} {left}" if arrow else SAME
+        return rearrange(np.broadcast_to(np.int8(0), self.one), back, dict(self.rule.sizes)).shape
 
     @property
     def one(self) -> tuple[int, ...]:
@@ -78,15 +85,15 @@ def apply(model: nnx.Module, tensors: Mapping[str, Any], rules: Sequence[Rule], 
     Raises CheckpointError, naming missing, unexpected and misshapen tensors together before any is read; the model is
     then as it was.
     """
-    matches = _matches(model, rules)
-    _check(matches, tensors, [re.compile(pattern) for pattern in ignore])
-    filled = {match.path: match.variable.replace(_read(match, tensors)) for match in matches}
+    found = matches(model, rules)
+    _check(found, tensors, [re.compile(pattern) for pattern in ignore])
+    filled = {match.path: match.variable.replace(_read(match, tensors)) for match in found}
     nnx.update(model, nnx.from_flat_state(filled))
 
 
-def _check(matches: Sequence[_Match], tensors: Mapping[str, Any], skip: Sequence[re.Pattern[str]]) -> None:
+def _check(found: Sequence[Match], tensors: Mapping[str, Any], skip: Sequence[re.Pattern[str]]) -> None:
     missing, misshapen, used = [], [], set()
-    for match in matches:
+    for match in found:
         used.update(match.names)
         missing += [name for name in match.names if name not in tensors]
         for name in (name for name in match.names if name in tensors):
@@ -107,7 +114,7 @@ def _moved_shape(shape: tuple[int, ...], rule: Rule) -> tuple[int, ...] | None:
         return None
 
 
-def _read(match: _Match, tensors: Mapping[str, Any]) -> jax.Array:
+def _read(match: Match, tensors: Mapping[str, Any]) -> jax.Array:
     """One parameter, on its devices. Layers of large ones go there one by one."""
     want = match.variable.get_value()
     # A concrete array on one device is not tied to it; one spread over a mesh stays spread.
@@ -139,7 +146,7 @@ def _set_layer(whole: jax.Array, layer: jax.Array, i: jax.Array) -> jax.Array:
 def extract(model: nnx.Module, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
     """The parameters of ``model`` under the names and shapes of the foreign checkpoint."""
     tensors = {}
-    for match in _matches(model, rules):
+    for match in matches(model, rules):
         ours = np.asarray(match.variable.get_value())
         left, arrow, right = match.rule.axes.partition("->")
         backward = f"{right} {arrow} {left}" if arrow else SAME
@@ -176,9 +183,10 @@ def _groups(side: str) -> list[list[str]]:
     return [(grouped or single).split() for grouped, single in re.findall(r"\(([^)]*)\)|(\S+)", side)]
 
 
-def _matches(model: nnx.Module, rules: Sequence[Rule]) -> list[_Match]:
+def matches(model: nnx.Module, rules: Sequence[Rule]) -> list[Match]:
+    """The rule of each parameter. Raises CheckpointError, naming them, if some have none."""
     compiled = [(rule, _pattern(rule.ours)) for rule in rules]
-    matches, orphans = [], []
+    fitting, orphans = [], []
     for path, variable in nnx.to_flat_state(nnx.state(model, nnx.Param)):
         dotted = _dotted(path)
         found = ((rule, pattern.fullmatch(dotted)) for rule, pattern in compiled)
@@ -190,10 +198,10 @@ def _matches(model: nnx.Module, rules: Sequence[Rule]) -> list[_Match]:
         layers = [name for name in _fields(rule.theirs) if name not in parts]
         count = variable.get_value().shape[0] if layers else 1
         names = tuple(_format(rule.theirs, parts | {name: str(i) for name in layers}) for i in range(count))
-        matches.append(_Match(rule, path, variable, names, bool(layers)))
+        fitting.append(Match(rule, path, variable, names, bool(layers)))
     if orphans:
         raise CheckpointError(f"no rule for the {_listed('parameters', orphans)}")
-    return matches
+    return fitting
 
 
 def _fields(template: str) -> list[str]:

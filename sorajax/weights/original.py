@@ -24,6 +24,8 @@ _PARTS = {
 }
 _PREFIX = "model.diffusion_model."
 _WORDS = re.compile(rf"(?<![^.])({'|'.join(map(re.escape, _PARTS))})(?![^.])")
+_MODULES = {new: old for old, new in _PARTS.items() if new != "scale_shift_table"}
+_BACK = re.compile(rf"(?<![^.])({'|'.join(map(re.escape, sorted(_MODULES, key=len, reverse=True)))})(?![^.])")
 
 
 def is_original(names: Iterable[str]) -> bool:
@@ -34,3 +36,8 @@ def is_original(names: Iterable[str]) -> bool:
 def diffusers_name(name: str) -> str:
     """A transformer's tensor by the name that diffusers gives it."""
     return _WORDS.sub(lambda found: _PARTS[found[0]], name.removeprefix(_PREFIX))
+
+
+def original_name(name: str) -> str:
+    """A module of a block, or of the embeddings, by the name that Wan's own releases give it."""
+    return _BACK.sub(lambda found: _MODULES[found[0]], name)
