@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("prompt", metavar="PROMPT")
     command.add_argument("-o", "--output", required=True, metavar="FILE", help="the mp4 to write")
     command.add_argument("--model", default="mini", help="a shipped or published model, or a folder (default: mini)")
+    command.add_argument(
+        "--lora", action="append", default=[], metavar="FILE[=SCALE]", help="merge a LoRA, as in dog.safetensors=0.8"
+    )
     command.add_argument("--seed", type=int, help="the same seed gives the same clip (default: drawn)")
     command.add_argument("--steps", type=int, help="steps of the solver")
     command.add_argument("--guidance", type=float, help="how strictly the prompt is followed; 1 turns guidance off")
@@ -146,6 +149,7 @@ def _generate(arguments: argparse.Namespace) -> int:
         path = destination.check(path, suffix=".mp4", overwrite=arguments.overwrite)
     request.check_prompts(arguments.prompt)
     size = None if arguments.size is None else _size(arguments.size)
+    loras = [_lora(text) for text in arguments.lora]
     signer = _signer(arguments.cert, arguments.key)
     config = folders.load_config(find(arguments.model, weights=False))
     request.check_language(config, arguments.language)
@@ -164,6 +168,8 @@ def _generate(arguments: argparse.Namespace) -> int:
     with tqdm(total=None, file=sys.stderr, leave=False, bar_format=form, disable=not arguments.writes) as bar:
         bar.set_description("loading the model")
         pipe = load(arguments.model)
+        for path, scale in loras:
+            pipe.load_lora(path, scale=scale)
 
         def advance(step: int, steps: int, latents: object) -> None:
             bar.total, bar.n = steps, step
@@ -200,6 +206,19 @@ def _size(text: str) -> tuple[int, int]:
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise InputError(f"size {text!r} is not WIDTHxHEIGHT, for example 64x64")
     return int(width), int(height)
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    """A file and its scale. The scale follows the last =, unless a file of the whole name is there."""
+    path, equals, scale = text.rpartition("=")
+    if not equals or Path(text).is_file():
+        path, scale = text, "1"
+    if not Path(path).is_file():
+        raise InputError(f"no LoRA at {path!r}; name a .safetensors file, with a scale as in dog.safetensors=0.8")
+    try:
+        return Path(path), float(scale)
+    except ValueError:
+        raise InputError(f"scale {scale!r} of LoRA {path!r} is not a number, for example 0.8") from None
 
 
 def _signer(cert: str | None, key: str | None):  # noqa: ANN202 - provenance.Signer, imported only when asked for
