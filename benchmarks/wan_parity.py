@@ -11,7 +11,6 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 import sorajax
@@ -30,35 +29,16 @@ def main() -> None:
         for seed in range(arguments.seeds if arguments.live else 1):
             with tempfile.TemporaryDirectory() as name:
                 folder = tiny.write_wan(Path(name) / "model", family, seed)
-                theirs = make_pipeline.reference(folder, family, seed) if arguments.live else stored(family)
-                ours = run(sorajax.load(folder), family, seed, theirs["frames"])
+                theirs = (
+                    make_pipeline.reference(folder, family, seed) if arguments.live else make_pipeline.stored(family)
+                )
+                ours = make_pipeline.ours(sorajax.load(folder), family, seed, theirs["frames"])
             for part, value in theirs.items():
                 mine = np.asarray(ours[part])[:, : value.shape[1]]
                 error = float(np.abs(mine - value).max()), tiny.relative(mine, value)
                 worst[part] = max(error, worst.get(part, error))
         for part, (absolute, relative) in worst.items():
             print(f"| {family} | {part} | {absolute:.1e} | {relative:.1e} |")
-
-
-def stored(family: str) -> dict[str, np.ndarray]:
-    """What diffusers gave for seed 0."""
-    golden = np.load(make_pipeline.GOLDEN)
-    return {name.split("/")[1]: golden[name] for name in golden if name.startswith(family)}
-
-
-def run(pipe: sorajax.Pipeline, family: str, seed: int, frames: np.ndarray) -> dict[str, object]:
-    """Text states, a velocity, latents of a guided run, their frames, and the latents of the frames given."""
-    first, prompts = make_pipeline.noise(family, seed), [make_pipeline.PROMPT]
-    text = pipe.encode_text(prompts)
-    options = {"steps": make_pipeline.STEPS, "guidance": make_pipeline.GUIDANCE, "negative": make_pipeline.NEGATIVE}
-    final = pipe.sample(prompts, noise=first, **options)
-    return {
-        "text": text,
-        "velocity": pipe.velocity(first, jnp.full(1, 500.0), text),
-        "latents": final,
-        "frames": pipe.decode(final),
-        "encoded": pipe.encode_video(frames),
-    }
 
 
 if __name__ == "__main__":

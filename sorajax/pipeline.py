@@ -243,8 +243,8 @@ def load(
     kind = request.check_dtype(dtype)
     folder = find(model)
     mesh = meshes.make_mesh() if mesh is None else mesh
-    (notify or (lambda stage: None))(f"loading {folder.name}")
     config = folders.load_config(folder)
+    (notify or (lambda stage: None))(f"loading {config.name}")
     tokenizer = Tokenizer(folder / folders.TOKENIZER)
     with jax.set_mesh(mesh):
         parts = {part: folders.load_model(folder, part, config, mesh, kind) for part in folders.parts(config)}

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sorajax.config import DiTConfig, ModelConfig, SampleConfig, TextConfig, VAEConfig, from_dict, read_toml
 from sorajax.errors import CheckpointError, ConfigError
+from sorajax.weights import hub
 
 INDEX = "model_index.json"
 SCHEDULER = Path("scheduler") / "scheduler_config.json"
@@ -31,7 +32,7 @@ ASSUMED: Mapping[str, Mapping[str, Any]] = {
     "text_encoder": {"feed_forward_proj": "gated-gelu", "is_gated_act": True, "model_type": "umt5"},
     "transformer": _TRANSFORMER,
     "transformer_2": _TRANSFORMER,
-    "vae": {"attn_scales": [], "dropout": 0.0, "is_residual": False, "patch_size": None},
+    "vae": {"attn_scales": [], "dropout": 0.0},
 }
 """Settings that our models have no other choice for."""
 T = TypeVar("T")
@@ -56,7 +57,7 @@ def read(folder: Path) -> ModelConfig:
         raise CheckpointError(f"{folder}: its two transformers are of different sizes; only equal ones are supported")
     return _sampled(
         ModelConfig(
-            name=folder.resolve().name,
+            name=hub.origin(folder).get("repository", folder.resolve().name),
             text=_part(folder, "text_encoder", TextConfig),
             dit=_part(folder, "transformer", DiTConfig),
             vae=_part(folder, "vae", VAEConfig),
@@ -95,8 +96,8 @@ def write(folder: Path, config: ModelConfig) -> None:
     vae, cell = dataclasses.asdict(config.vae), config.vae.spatial_factor
     channels = 3 * (config.vae.patch_size or 1) ** 2
     own = {"in_channels": channels, "out_channels": channels, "scale_factor_spatial": cell}
-    own |= {"scale_factor_temporal": config.vae.temporal_factor, "attn_scales": [], "dropout": 0.0}
-    _write(folder / "vae" / "config.json", {"_class_name": CLASSES["vae"][1], **vae, **own})
+    own |= {"scale_factor_temporal": config.vae.temporal_factor}
+    _write(folder / "vae" / "config.json", {"_class_name": CLASSES["vae"][1], **vae, **own, **ASSUMED["vae"]})
     shift = {SOLVERS[solver][1]: config.sample.shift, "num_train_timesteps": 1000}
     flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True} if config.sample.solver == "unipc" else {}
     _write(folder / SCHEDULER, {"_class_name": solver, **shift, **flow})

@@ -57,6 +57,27 @@ def reference(folder: Path, family: str, seed: int = 0) -> dict[str, np.ndarray]
     }
 
 
+def stored(family: str) -> dict[str, np.ndarray]:
+    """What diffusers gave for seed 0."""
+    golden = np.load(GOLDEN)
+    return {name.split("/")[1]: golden[name] for name in golden if name.startswith(family)}
+
+
+def ours(pipe: Any, family: str, seed: int, frames: np.ndarray) -> dict[str, Any]:
+    """The same of a pipeline of ours; the last is of the frames given."""
+    first, prompts = noise(family, seed), [PROMPT]
+    text = pipe.encode_text(prompts)
+    options = {"steps": STEPS, "guidance": GUIDANCE, "negative": NEGATIVE}
+    final = pipe.sample(prompts, noise=first, **options)
+    return {
+        "text": text,
+        "velocity": pipe.velocity(first, np.full(1, 500.0, np.float32), text),
+        "latents": final,
+        "frames": pipe.decode(final),
+        "encoded": pipe.encode_video(frames),
+    }
+
+
 if __name__ == "__main__":
     arrays = {}
     for name in tiny.WAN:

@@ -115,6 +115,7 @@ def test_a_model_is_fetched_once_and_the_clip_says_whence(served, tmp_path):
     pipe = sorajax.load(NAME)
     assert "transformer/diffusion_pytorch_model.safetensors" in served and "pytorch_model.bin" not in served
     assert pipe.origin == {"repository": NAME, "revision": REVISION, "licence": "apache-2.0"}
+    assert pipe.config.name == NAME
     served.clear()
     assert sorajax.load(f"{NAME}@{REVISION}").digest == pipe.digest
     assert not served

@@ -36,20 +36,6 @@ def model(models, tmp_path):
     return shutil.copytree(models["2.1"], tmp_path / "model")
 
 
-def parts(pipe: sorajax.Pipeline, family: str, seed: int, frames: np.ndarray) -> dict[str, np.ndarray]:
-    first, prompts = make_pipeline.noise(family, seed), [make_pipeline.PROMPT]
-    options = {"steps": make_pipeline.STEPS, "guidance": make_pipeline.GUIDANCE, "negative": make_pipeline.NEGATIVE}
-    text = pipe.encode_text(prompts)
-    final = pipe.sample(prompts, noise=first, **options)
-    return {
-        "text": text,
-        "velocity": pipe.velocity(first, jnp.full(1, 500.0), text),
-        "latents": final,
-        "frames": pipe.decode(final),
-        "encoded": pipe.encode_video(frames),
-    }
-
-
 def agree(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
     for name in ("text", "velocity"):
         assert tiny.relative(ours[name], theirs[name]) < 1e-5, name
@@ -60,9 +46,8 @@ def agree(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_guided_run_equals_the_stored_one_of_diffusers(models, family):
-    golden = np.load(make_pipeline.GOLDEN)
-    theirs = {name.split("/")[1]: golden[name] for name in golden if name.startswith(family)}
-    ours = parts(sorajax.load(models[family]), family, 0, theirs["frames"])
+    theirs = make_pipeline.stored(family)
+    ours = make_pipeline.ours(sorajax.load(models[family]), family, 0, theirs["frames"])
     assert not np.any(ours["text"][:, 32:])
     agree(ours | {"text": ours["text"][:, :32]}, theirs)
 
@@ -73,7 +58,7 @@ def test_a_guided_run_equals_diffusers_run_live(tmp_path, family):
     pytest.importorskip("diffusers")
     model = tiny.write_wan(tmp_path / "model", family, seed=1)
     theirs = make_pipeline.reference(model, family, seed=2)
-    agree(parts(sorajax.load(model), family, 2, theirs["frames"]), theirs)
+    agree(make_pipeline.ours(sorajax.load(model), family, 2, theirs["frames"]), theirs)
 
 
 def test_two_transformers_take_turns_each_with_its_guidance(models):
