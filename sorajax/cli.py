@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--fps", type=int, help="frames a second at which the clip is played")
     command.add_argument("--negative", default="", metavar="PROMPT", help="what the clip should not show")
     command.add_argument("--language", help="refuse unless the model reads this language, as in zh")
+    command.add_argument("--weights", metavar="TYPE", help="int8: keep kernels in eight bits, for small memory")
     command.add_argument("--hash-prompt", action="store_true", help="sign the prompt's SHA-256 instead of its text")
     command.add_argument("--cert", metavar="PEM", help="certificate chain to sign with (default: development identity)")
     command.add_argument("--key", metavar="PEM", help="private key of that chain")
@@ -108,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--frames", type=int, help="number of frames (default: the model's)")
     command.add_argument("--batch", type=int, default=1, help="clips at once, of all devices together (default: 1)")
     command.add_argument("--mesh", metavar="AXIS=N,...", help="try this mesh alone, as in fsdp=4,seq=2")
-    command.add_argument("--weights", default="float32", help="type of weights in memory: float32 or bfloat16")
+    command.add_argument("--weights", default="float32", help="type of weights in memory: float32, bfloat16 or int8")
     command.add_argument(
         "--parameters", default="float32", help="train: type in which weights are gathered, float32 or bfloat16"
     )
@@ -167,7 +168,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     form = "{desc} {bar} {n_fmt}/{total_fmt}"
     with tqdm(total=None, file=sys.stderr, leave=False, bar_format=form, disable=not arguments.writes) as bar:
         bar.set_description("loading the model")
-        pipe = load(arguments.model)
+        pipe = load(arguments.model, weights=arguments.weights)
         for path, scale in loras:
             pipe.load_lora(path, scale=scale)
 

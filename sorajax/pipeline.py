@@ -26,9 +26,10 @@ from sorajax.models.text import TextEncoder
 from sorajax.models.tokenizer import Tokenizer
 from sorajax.models.vae import VAE
 from sorajax.weights import folder as folders
-from sorajax.weights import hub, lora
+from sorajax.weights import hub, lora, memory
 from sorajax.weights.find import find
 from sorajax.weights.lora import Adapters
+from sorajax.weights.stages import Stages
 
 
 class Pipeline:
@@ -41,22 +42,37 @@ class Pipeline:
         self,
         config: ModelConfig,
         tokenizer: Tokenizer,
-        text: TextEncoder,
-        dit: DiT,
-        vae: VAE,
+        stages: Stages,
         mesh: Mesh,
         digest: str,
         origin: Mapping[str, str] | None = None,
-        low: DiT | None = None,
+        budget: int | None = None,
     ):
-        """low is the transformer of low noise levels, of models that have two.
-
-        digest and origin, which names repository, revision and licence, are what the manifest says of the model.
-        """
+        """stages holds the modules. digest and origin, which names repository, revision and licence, are what the
+        manifest says of the model; budget is how many bytes of each device's memory are for it."""
         self.config, self.mesh, self.digest, self.origin = config, mesh, digest, dict(origin or {})
-        self.tokenizer, self.text, self.dit, self.vae = tokenizer, text, dit, vae
-        self.dit_low = low
-        self._adapters = [Adapters(model) for model in (dit, low) if model is not None]
+        self.tokenizer, self.stages, self.budget = tokenizer, stages, budget
+        self._adapters = list(stages.adapters.values())
+
+    @property
+    def text(self) -> TextEncoder:
+        """The text encoder; parts that are not on the devices are loaded when they are asked for."""
+        return self.stages["text_encoder"]
+
+    @property
+    def dit(self) -> DiT:
+        """The transformer; of two, that of high noise levels."""
+        return self.stages["transformer"]
+
+    @property
+    def dit_low(self) -> DiT | None:
+        """The transformer of low noise levels, of models that have two."""
+        return self.stages["transformer_2"] if len(self._adapters) == 2 else None
+
+    @property
+    def vae(self) -> VAE:
+        """The autoencoder of videos."""
+        return self.stages["vae"]
 
     @overload
     def __call__(self, prompt: str, **options: Any) -> Clip: ...
@@ -83,6 +99,7 @@ class Pipeline:
         prompts = request.check_prompts(prompt)
         wanted = request.resolve(self.config, size=size, frames=frames, steps=steps, guidance=guidance)
         rate = request.check_fps(fps, self.config.sample.fps)
+        self.check_memory(wanted, len(prompts))
         seed = arrays.broadcast(secrets.randbelow(2**31)) if seed is None else request.check_seed(seed)
         noise = self.noise(len(prompts), seed, size=wanted.size, frames=wanted.frames)
         latents = self.sample(
@@ -118,7 +135,8 @@ class Pipeline:
         Of a model of two transformers, that which the highest timestep calls for.
         """
         boundary = TIMESTEPS * (self.config.sample.boundary or 0.0)
-        dit = self.dit if self.dit_low is None or np.max(timestep) >= boundary else self.dit_low
+        high = len(self._adapters) == 1 or np.max(timestep) >= boundary
+        dit = self.stages["transformer" if high else "transformer_2"]
         with jax.set_mesh(self.mesh):
             v = _velocity(dit, self._place(latents), self._place(timestep), self._place(text))
             return arrays.replicate(v)
@@ -159,7 +177,7 @@ class Pipeline:
                 shift=self.config.sample.shift,
                 solver=self.config.sample.solver,
                 callback=callback,
-                low=self.dit_low,
+                low=(lambda: self.stages["transformer_2"]) if len(self._adapters) == 2 else None,
                 boundary=wanted.boundary or 0.0,
                 guidance_low=wanted.guidance_low,
             )
@@ -174,6 +192,22 @@ class Pipeline:
         """Normalised latents f32 [b, t, h, w, c] (the mean) of frames f32 [b, T, H, W, 3] in [-1, 1]."""
         with jax.set_mesh(self.mesh):
             return arrays.replicate(_encode_video(self.vae, self._place(x)))
+
+    def needs(self, wanted: request.Request, prompts: int) -> dict[str, int]:
+        """Bytes of one device while each part works: the weights that are there then, and what it works with."""
+        resting = {part: memory.resting(model) for part, model in self.stages.abstract.items()}
+        guided = wanted.guidance != 1.0 or wanted.guidance_low not in (None, 1.0)
+        needs = {}
+        for part in resting:
+            dtype = self.stages.dtypes[part]
+            work = memory.working(part, self.config, self.mesh, dtype, wanted.latent_shape, prompts, guided)
+            needs[part] = work + (sum(resting.values()) if self.stages.keep else resting[part])
+        return needs
+
+    def check_memory(self, wanted: request.Request, prompts: int) -> None:
+        """Raises InputError if the devices have not the memory for so many clips of that size, with what to try."""
+        size = f"{self.config.name}, {prompts} x {wanted.size[0]}x{wanted.size[1]}, {wanted.frames} frames,"
+        memory.check(self.needs(wanted, prompts), self.budget, size, _remedies(self.stages))
 
     @property
     def loras(self) -> list[dict[str, Any]]:
@@ -190,12 +224,12 @@ class Pipeline:
         keys that do not fit; nothing is changed then.
         """
         path, chosen, scale = Path(path).expanduser(), self._chosen(transformer), request.check_scale(scale)
+        read = lora.read(path, self.stages.abstract["transformer"])  # two transformers are of one size
         name = path.stem if name is None else name
         if any(name in adapters for adapters in chosen):
             raise InputError(f"a LoRA named {name!r} is loaded; unload it, give another name, or use set_lora")
-        read = [lora.read(path, adapters.model) for adapters in chosen]
-        for adapters, one in zip(chosen, read, strict=True):
-            adapters.set(name, one, scale)
+        for adapters in chosen:
+            adapters.set(name, read, scale)
         return name
 
     def set_lora(self, name: str, scale: float) -> None:
@@ -230,27 +264,45 @@ class Pipeline:
 def load(
     model: str | Path = "mini",
     *,
-    dtype: str | None = None,
+    dtype: str | Mapping[str, str] | None = None,
+    weights: str | Mapping[str, str] | None = None,
+    keep: bool | None = None,
     mesh: Mesh | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Pipeline:
     """A pipeline from the name of a model: shipped, published ("wan2.1-t2v-1.3b", "OWNER/NAME"), or a folder.
 
-    dtype is that of the products, "bfloat16" or "float32" (default: float32 on CPU, else bfloat16); mesh defaults
-    to all devices on its data axis. Raises InputError for an unknown model, CheckpointError for weights that
-    are damaged or cannot be fetched.
+    dtype is that of the products, "bfloat16" or "float32" (default: float32 on CPU, else bfloat16). weights "int8"
+    keeps the blocks' kernels of text encoder and transformer in eight bits. Both may be given by part, as in
+    {"text_encoder": "int8"}. keep says whether all parts stay on the devices; if not, each is loaded when it is its
+    turn, in the place of the one before (default: as fits). mesh defaults to all devices on its data axis.
+
+    Raises InputError for an unknown model, or one that the devices have not the memory for, CheckpointError for
+    weights that are damaged or cannot be fetched.
     """
-    kind = request.check_dtype(dtype)
     folder = find(model)
     mesh = meshes.make_mesh() if mesh is None else mesh
     config = folders.load_config(folder)
+    dtypes = request.check_dtypes(dtype, folders.parts(config))
+    kinds = request.check_weights(weights, folders.parts(config))
     (notify or (lambda stage: None))(f"loading {config.name}")
     tokenizer = Tokenizer(folder / folders.TOKENIZER)
-    with jax.set_mesh(mesh):
-        parts = {part: folders.load_model(folder, part, config, mesh, kind) for part in folders.parts(config)}
-    text, dit, vae, low = (parts.get(part) for part in ("text_encoder", "transformer", "vae", "transformer_2"))
-    assert text is not None and dit is not None and vae is not None
-    return Pipeline(config, tokenizer, text, dit, vae, mesh, folders.model_digest(folder), hub.origin(folder), low)
+    budget = memory.free(mesh)
+    stages = Stages(folder, config, mesh, dtypes=dtypes, weights=kinds, keep=True)
+    resting = {part: memory.resting(model) for part, model in stages.abstract.items()}
+    memory.check(resting, budget, config.name, _remedies(stages))
+    pipe = Pipeline(config, tokenizer, stages, mesh, folders.model_digest(folder), hub.origin(folder), budget)
+    wanted = request.resolve(config, size=None, frames=None, steps=None, guidance=None)
+    stages.keep = memory.fits(pipe.needs(wanted, 1), budget) if keep is None else keep
+    if stages.keep:
+        for part in stages.names:
+            stages[part]
+    return pipe
+
+
+def _remedies(stages: Stages) -> str:
+    smaller = 'weights="int8", ' if not any(stages.weights.values()) else ""
+    return f"try {smaller}more devices (mesh=make_mesh(fsdp=...)), a smaller size or fewer frames"
 
 
 def generate(prompt: str, path: str | Path, *, model: str | Path = "mini", seed: int | None = None) -> Report:

@@ -1,7 +1,7 @@
 """What a user asks for, checked: every error is one line with the thing, the value and the remedy."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,13 +112,27 @@ def check_scale(scale: float) -> float:
     return float(scale)
 
 
-def check_dtype(dtype: str | None) -> str:
-    """The dtype of products: float32 on CPU unless said otherwise, bfloat16 elsewhere."""
-    if dtype is None:
-        return "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    if dtype not in ("float32", "bfloat16"):
-        raise InputError(f"dtype {dtype!r} is unknown; known: float32, bfloat16")
-    return dtype
+def check_dtypes(dtype: str | Mapping[str, str] | None, parts: Sequence[str]) -> dict[str, str]:
+    """The dtype of each part's products: float32 on CPU unless said otherwise, bfloat16 elsewhere."""
+    own = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return {part: found or own for part, found in _by_part("dtype", dtype, parts, ("float32", "bfloat16")).items()}
+
+
+def check_weights(weights: str | Mapping[str, str] | None, parts: Sequence[str]) -> dict[str, str | None]:
+    """What each part's kernels are kept in: "int8", or None for the dtype of its products."""
+    return _by_part("weights", weights, parts, ("int8",))
+
+
+def _by_part(
+    name: str, value: str | Mapping[str, str] | None, parts: Sequence[str], known: Sequence[str]
+) -> dict[str, str | None]:
+    given = dict(value) if isinstance(value, Mapping) else dict.fromkeys(parts, value)
+    for part, one in given.items():
+        if part not in parts:
+            raise InputError(f"{name} is given for {part!r}; parts of this model: {', '.join(parts)}")
+        if one is not None and one not in known:
+            raise InputError(f"{name} {one!r} is unknown; known: {', '.join(known)}")
+    return {part: given.get(part) for part in parts}
 
 
 def check_language(config: ModelConfig, language: str | None) -> None:

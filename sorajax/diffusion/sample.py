@@ -28,7 +28,7 @@ def sample(
     shift: float,
     solver: str = "unipc",
     callback: Callback | None = None,
-    low: DiT | None = None,
+    low: Callable[[], DiT] | None = None,
     boundary: float = 0.0,
     guidance_low: float | None = None,
 ) -> jax.Array:
@@ -36,16 +36,17 @@ def sample(
 
     text and negative are states [b, s, e]. Guidance is v_neg + g (v_text - v_neg) (Ho and Salimans 2022, equation
     6 with w = g - 1); without negative states, or at guidance 1, the model runs once a step instead of twice.
-    Below the noise level ``boundary``, the transformer ``low`` takes over, with its own guidance.
+    Below the noise level ``boundary``, the transformer that ``low`` gives takes over, with its own guidance.
     """
     table = solvers.tables(solver, steps, shift)
     state = solvers.init_state(solver, noise)
     both = text if negative is None else jnp.concatenate([negative, text])
+    weight = guidance
     for i in range(steps):
-        model, weight = dit, guidance
         if low is not None and table.timesteps[i] < boundary * TIMESTEPS:
-            model, weight = low, guidance if guidance_low is None else guidance_low
-        state = _step(model, solver, _row(table, i), state, text if weight == 1.0 else both, jnp.float32(weight))
+            dit, low = low(), None
+            weight = guidance if guidance_low is None else guidance_low
+        state = _step(dit, solver, _row(table, i), state, text if weight == 1.0 else both, jnp.float32(weight))
         if callback is not None:
             callback(i + 1, steps, state.x)
     return state.x

@@ -7,12 +7,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from sorajax.mesh import param
+from sorajax.models.quantised import Quantised
 
 F32 = jnp.dtype(jnp.float32)
 
 
-def matmul(x: jax.Array, w: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def matmul(x: jax.Array, w: jax.Array | Quantised, dtype: jnp.dtype) -> jax.Array:
     """x [..., i] times w [i, o] -> f32 [..., o]: operands in ``dtype``, sums in f32, backward too."""
+    if isinstance(w, Quantised):
+        return matmul(x, w.values.astype(dtype), dtype) * w.scale
     if dtype == jnp.float32:
         return jnp.matmul(x, w, preferred_element_type=jnp.float32)
     return _low_matmul(x.reshape(-1, x.shape[-1]), w, dtype).reshape(*x.shape[:-1], w.shape[-1])

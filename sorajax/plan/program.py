@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 from sorajax.config import SampleConfig
 from sorajax.diffusion.sample import sample
 from sorajax.mesh import batch_sharding, shardings
+from sorajax.models import quantised
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
 from sorajax.models.vae import VAE
@@ -56,12 +57,18 @@ TRAINED = 5
 
 
 def _placed(make: Callable[[], Any], mesh: Mesh, weights: str = "float32") -> Any:
-    """The abstract result of ``make`` with its parameters' shardings; its large ones are of type ``weights``."""
+    """The abstract result of ``make`` with its parameters' shardings; its large ones are of type ``weights``.
+
+    Of int8 are the kernels of blocks; the other large ones are bfloat16 then.
+    """
     tree = jax.eval_shape(make)
 
-    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, where: Any) -> jax.ShapeDtypeStruct:
+    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, where: Any) -> Any:
+        if weights == quantised.INT8 and quantised.is_quantisable(path):
+            return quantised.lay_out(leaf, where)
         large = any(getattr(part, "name", "") in KERNELS for part in path)
-        return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(weights) if large else leaf.dtype, sharding=where)
+        kind = "bfloat16" if weights == quantised.INT8 else weights
+        return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(kind) if large else leaf.dtype, sharding=where)
 
     return jax.tree_util.tree_map_with_path(place, tree, shardings(tree, mesh))
 

@@ -27,6 +27,7 @@ from jax.sharding import PartitionSpec
 
 from sorajax.errors import CheckpointError
 from sorajax.hosts.arrays import place
+from sorajax.models.quantised import Quantised, quantise
 from sorajax.weights.tensors import Tensors
 
 SAME = ""
@@ -76,11 +77,17 @@ class Match:
         return shape[1:] if self.stacked else shape
 
 
+def check(model: nnx.Module, tensors: Mapping[str, Any], rules: Sequence[Rule], *, ignore: Iterable[str] = ()) -> None:
+    """Raises CheckpointError as ``apply`` does, naming all that does not fit; nothing is read but names and shapes."""
+    _check(matches(model, rules), tensors, [re.compile(pattern) for pattern in ignore])
+
+
 def apply(model: nnx.Module, tensors: Mapping[str, Any], rules: Sequence[Rule], *, ignore: Iterable[str] = ()) -> None:
     """Fill the parameters of ``model`` from ``tensors``, by name; each is read once, and given up before the next.
 
     ``model`` may be abstract (``nnx.eval_shape``): then nothing is allocated twice. An array takes the dtype of
-    the parameter, and its sharding where it has one. ``ignore`` holds regular expressions of tensors to leave.
+    the parameter, and its sharding where it has one; that of a ``Quantised`` kernel is rounded on its devices.
+    ``ignore`` holds regular expressions of tensors to leave.
 
     Raises CheckpointError, naming missing, unexpected and misshapen tensors together before any is read; the model is
     then as it was.
@@ -114,33 +121,35 @@ def _moved_shape(shape: tuple[int, ...], rule: Rule) -> tuple[int, ...] | None:
         return None
 
 
-def _read(match: Match, tensors: Mapping[str, Any]) -> jax.Array:
-    """One parameter, on its devices. Layers of large ones go there one by one."""
+def _read(match: Match, tensors: Mapping[str, Any]) -> Any:
+    """One parameter, on its devices. Layers of large ones go there one by one, and are rounded there."""
     want = match.variable.get_value()
+    quantised = isinstance(want, Quantised)
     # A concrete array on one device is not tied to it; one spread over a mesh stays spread.
     spread = want.sharding if isinstance(want.sharding, jax.sharding.NamedSharding) else None
 
     def one(name: str) -> np.ndarray:
         array = rearrange(np.asarray(tensors[name]), match.rule.axes, dict(match.rule.sizes))
-        return array.astype(want.dtype, copy=False)
+        return array if quantised else array.astype(want.dtype, copy=False)
 
     def put(array: np.ndarray, where: jax.sharding.Sharding | None) -> jax.Array:
         return jnp.asarray(array) if where is None else place(array, where)
 
-    if not match.stacked:
-        return put(one(match.names[0]), spread)
-    if want.size * want.dtype.itemsize <= SMALL:
-        return put(np.stack([one(name) for name in match.names]), spread)
+    if not match.stacked or (want.size * want.dtype.itemsize <= SMALL and not quantised):
+        whole = put(np.stack([one(name) for name in match.names]) if match.stacked else one(match.names[0]), spread)
+        return jax.jit(quantise)(whole) if quantised else whole
     layer = None if spread is None else jax.sharding.NamedSharding(spread.mesh, PartitionSpec(*spread.spec[1:]))
-    whole = jax.jit(lambda: jnp.zeros(want.shape, want.dtype), out_shardings=spread)()
+    where = jax.tree.map(lambda leaf: leaf.sharding, want) if spread else None
+    whole = jax.jit(lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), want), out_shardings=where)()
     for i, name in enumerate(match.names):
         whole = _set_layer(whole, put(one(name), layer), np.int32(i))
     return whole
 
 
 @partial(jax.jit, donate_argnums=0)
-def _set_layer(whole: jax.Array, layer: jax.Array, i: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_index_in_dim(whole, layer, i, 0)
+def _set_layer(whole: Any, layer: jax.Array, i: jax.Array) -> Any:
+    new = quantise(layer) if isinstance(whole, Quantised) else layer
+    return jax.tree.map(lambda old, one: jax.lax.dynamic_update_index_in_dim(old, one, i, 0), whole, new)
 
 
 def extract(model: nnx.Module, rules: Sequence[Rule]) -> dict[str, np.ndarray]:

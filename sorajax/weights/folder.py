@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, Sharding
+from jax.sharding import Mesh, NamedSharding
 from safetensors.numpy import save_file
 
 from sorajax import config as configs
 from sorajax.config import ModelConfig
 from sorajax.errors import CheckpointError
 from sorajax.mesh import shardings
+from sorajax.models import quantised
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
 from sorajax.models.vae import VAE
-from sorajax.weights import dit, layout, original, text, vae
+from sorajax.weights import convert, dit, layout, original, text, vae
 from sorajax.weights import tensors as tensors_of
 from sorajax.weights.tensors import Tensors
 
@@ -40,12 +41,6 @@ MODELS: Mapping[str, Callable[[ModelConfig, Any], nnx.Module]] = {
     "transformer_2": lambda config, dtype: DiT(config.dit, dtype=dtype, rngs=nnx.Rngs(0)),
     "vae": lambda config, dtype: VAE(config.vae, dtype=dtype, rngs=nnx.Rngs(0)),
 }
-FILL: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
-    "text_encoder": text.load_text,
-    "transformer": dit.load_dit,
-    "transformer_2": dit.load_dit,
-    "vae": vae.load_vae,
-}
 
 
 def parts(config: ModelConfig) -> tuple[str, ...]:
@@ -53,22 +48,53 @@ def parts(config: ModelConfig) -> tuple[str, ...]:
     return tuple(part for part in sorted(FILES) if part != "transformer_2" or config.sample.boundary is not None)
 
 
-def load_model(folder: Path, part: str, config: ModelConfig, mesh: Mesh, dtype: str = "float32") -> Any:
-    """The part of a model folder as a module on the mesh, whose products take operands of ``dtype``.
+def abstract_model(
+    part: str, config: ModelConfig, mesh: Mesh, dtype: str = "float32", weights: str | None = None, low: bool = True
+) -> Any:
+    """The part as a module of shapes, types and shardings, without values: what ``load_model`` fills.
 
-    Kernels are kept in ``dtype``, that of the products they are for, and an embedding of bfloat16 as it is in the file.
+    Kernels are of ``dtype``, that of the products they are for; ``weights="int8"`` makes those of a transformer's or
+    text encoder's blocks ``Quantised``. The embedding is bfloat16 if ``low``.
     """
-    tensors, abstract = load_part(folder, part), nnx.eval_shape(lambda: MODELS[part](config, jnp.dtype(dtype)))
-    low = {tensors.header(name)[1] for name in tensors if name.endswith(EMBEDDING)} == {"bfloat16"}
+    abstract = nnx.eval_shape(lambda: MODELS[part](config, jnp.dtype(dtype)))
     kept = {"kernel": dtype, "embedding": "bfloat16" if low else "float32"}
 
-    def lay_out(path: Any, leaf: jax.ShapeDtypeStruct, where: Sharding) -> jax.ShapeDtypeStruct:
+    def lay_out(path: Any, leaf: jax.ShapeDtypeStruct, where: NamedSharding) -> Any:
+        if weights == quantised.INT8 and part != "vae" and quantised.is_quantisable(path):
+            return quantised.lay_out(leaf, where)
         kind = next((kept[name] for key in path if (name := getattr(key, "name", "")) in kept), leaf.dtype)
         return jax.ShapeDtypeStruct(leaf.shape, kind, sharding=where)
 
-    placed = jax.tree_util.tree_map_with_path(lay_out, abstract, shardings(abstract, mesh))
-    FILL[part](placed, tensors)
+    return jax.tree_util.tree_map_with_path(lay_out, abstract, shardings(abstract, mesh))
+
+
+def load_model(
+    folder: Path, part: str, config: ModelConfig, mesh: Mesh, dtype: str = "float32", weights: str | None = None
+) -> Any:
+    """The part of a model folder as a module on the mesh, as ``abstract_model`` lays it out.
+
+    An embedding of bfloat16 is kept as it is in the file.
+    """
+    tensors = load_part(folder, part)
+    low = {tensors.header(name)[1] for name in tensors if name.endswith(EMBEDDING)} == {"bfloat16"}
+    placed = abstract_model(part, config, mesh, dtype, weights, low)
+    rules, ignore = _table(part, config)
+    convert.apply(placed, tensors, rules, ignore=ignore)
     return placed
+
+
+def check_model(folder: Path, part: str, config: ModelConfig, abstract: Any) -> None:
+    """Raises CheckpointError, as ``load_model`` would, for files that are missing or damaged and tensors that do not
+    fit; reads their headers alone. abstract is what ``abstract_model`` gives."""
+    rules, ignore = _table(part, config)
+    convert.check(abstract, load_part(folder, part), rules, ignore=ignore)
+
+
+def _table(part: str, config: ModelConfig) -> tuple[Sequence[convert.Rule], Sequence[str]]:
+    """Rules of a part's tensors, and what may be there besides."""
+    if part == "vae":
+        return vae.rules(config.vae), ()
+    return (text.RULES, text.IGNORE) if part == "text_encoder" else (dit.RULES, ())
 
 
 def model_digest(folder: Path) -> str:

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from sorajax.errors import CheckpointError, InputError
 from sorajax.models.dit import DiT
+from sorajax.models.quantised import Quantised, quantise
 from sorajax.weights.convert import LINEAR, Match, matches, rearrange
 from sorajax.weights.dit import RULES
 from sorajax.weights.folder import file_digest
@@ -90,12 +91,24 @@ def read(path: Path, model: DiT) -> Lora:
 
 
 class Adapters:
-    """The adapters of one transformer, by name. Its kernels are always those of the file plus all that is here."""
+    """The adapters of one transformer, by name. Its kernels are always those of the file plus all that is here.
 
-    def __init__(self, model: DiT):
-        self.model = model
+    The transformer may be away: then adapters are noted, and merged when it comes.
+    """
+
+    def __init__(self) -> None:
+        self._model: DiT | None = None
         self._held: dict[str, tuple[Lora, float]] = {}
-        self._own: dict[tuple[Any, ...], jax.Array] = {}
+        self._own: dict[tuple[Any, ...], Any] = {}
+
+    def attach(self, model: DiT) -> None:
+        """A transformer that was just loaded."""
+        self._model, self._own = model, {}
+        self._change(self._held)
+
+    def detach(self) -> None:
+        """The transformer is about to be given up, with its kernels."""
+        self._model, self._own = None, {}
 
     def facts(self) -> list[dict[str, Any]]:
         """Name, digest and scale of each, for the manifest."""
@@ -117,19 +130,24 @@ class Adapters:
         return name in self._held
 
     def _change(self, held: dict[str, tuple[Lora, float]]) -> None:
-        self._put(self._own)
-        merged = merge(self.model, list(held.values()))
-        self._own = {m.path: m.variable.get_value() for m in matches(self.model, RULES) if m.path in merged}
-        self._put(merged)
+        if self._model is not None:
+            _put(self._model, self._own)
+            merged = merge(self._model, list(held.values())) if held else {}
+            self._own = {m.path: m.variable.get_value() for m in matches(self._model, RULES) if m.path in merged}
+            _put(self._model, merged)
         self._held = held
 
-    def _put(self, values: Mapping[tuple[Any, ...], jax.Array]) -> None:
-        variables = {match.path: match.variable for match in matches(self.model, RULES)}
-        nnx.update(self.model, nnx.from_flat_state({path: variables[path].replace(v) for path, v in values.items()}))
+
+def _put(model: DiT, values: Mapping[tuple[Any, ...], Any]) -> None:
+    variables = {match.path: match.variable for match in matches(model, RULES)}
+    nnx.update(model, nnx.from_flat_state({path: variables[path].replace(value) for path, value in values.items()}))
 
 
-def merge(model: DiT, loras: Sequence[tuple[Lora, float]]) -> dict[tuple[Any, ...], jax.Array]:
-    """The parameters that the adapters change, by path, with all of them added, each times its scale, in float32."""
+def merge(model: DiT, loras: Sequence[tuple[Lora, float]]) -> dict[tuple[Any, ...], Any]:
+    """The parameters that the adapters change, by path, with all of them added, each times its scale, in float32.
+
+    A kernel of eight bits is rounded anew.
+    """
     merged = {}
     for match in matches(model, RULES):
         added = [
@@ -144,7 +162,7 @@ def merge(model: DiT, loras: Sequence[tuple[Lora, float]]) -> dict[tuple[Any, ..
         value = old.astype(jnp.float32)
         for i, change, scale in added:
             value = _add(value, *_factors(change, match), np.float32(scale), np.int32(i), match.stacked)
-        merged[match.path] = value.astype(old.dtype)
+        merged[match.path] = quantise(value) if isinstance(old, Quantised) else value.astype(old.dtype)
     return merged
 
 

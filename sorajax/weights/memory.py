@@ -1,0 +1,100 @@
+"""What the parts of a model need of each device's memory, and what there is: known before anything is loaded.
+
+Weights are counted exactly, by their shapes, types and shardings. What a part needs to work is estimated from its
+widths; the factors fit what XLA's compiler for TPUs says (``sorajax plan``) of the published sizes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from sorajax import mesh as meshes
+from sorajax.config import ModelConfig
+from sorajax.errors import InputError
+
+SLACK = 1.1
+"""By how much an estimate may be too high: a request is only refused when it needs that much more than there is."""
+
+
+def resting(abstract: Any) -> int:
+    """Bytes of a part's weights on one device, from ``folders.abstract_model``."""
+    leaves = jax.tree.leaves(abstract)
+    return sum(int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize for leaf in leaves)
+
+
+def working(
+    part: str, config: ModelConfig, mesh: Mesh, dtype: str, shape: tuple[int, ...], prompts: int, guided: bool
+) -> int:
+    """Bytes that one device needs beside the weights to run a part, for latents [t, h, w, c] of so many clips."""
+    width = np.dtype(dtype if dtype == "float32" else np.float16).itemsize
+    t, h, w, _ = shape
+    clips = _share(mesh, "batch", prompts)
+    if part == "text_encoder":
+        text = config.text
+        scores = 3 * 4 * text.num_heads * text.length // _parts(mesh, "heads", text.num_heads)
+        return clips * text.length * (scores + (4 + width) * text.d_ff + 16 * text.d_model)
+    if part == "vae":
+        vae = config.vae
+        pixels = t * h * w * vae.spatial_factor**2 * vae.temporal_factor
+        later = h * w * (vae.spatial_factor // (vae.patch_size or 1)) ** 2 * vae.temporal_factor
+        wide = vae.decoder_base_dim or vae.base_dim
+        return clips * (FRAMES * 3 * 4 * pixels + FEATURES * width * later * wide)
+    dit = config.dit
+    tokens = t * h * w // int(np.prod(dit.patch_size)) // _parts(mesh, "tokens", 0)
+    rows = _share(mesh, "batch", prompts * (2 if guided else 1))
+    ffn = dit.ffn_dim // _parts(mesh, "mlp", dit.ffn_dim)
+    return rows * tokens * (STREAMS * 4 * dit.dim + width * ffn)
+
+
+STREAMS = 5
+"""Arrays of tokens by channels, f32, that a transformer's block holds at once."""
+FRAMES = 2
+"""Copies of all frames that a decoder holds."""
+FEATURES = 6
+"""Arrays of one latent frame's pixels by channels that a decoder's widest level holds at once."""
+
+
+def free(mesh: Mesh) -> int | None:
+    """Bytes that are free on the fullest of this process's devices; None if the machine does not tell."""
+    found = [device.memory_stats() for device in mesh.local_devices]
+    told = [s["bytes_limit"] - s["bytes_in_use"] for s in found if s and "bytes_limit" in s and "bytes_in_use" in s]
+    if told:
+        return min(told)
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024 // len(mesh.local_devices)
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def fits(needs: Mapping[str, int], budget: int | None) -> bool:
+    """Whether there is memory for every part as it works."""
+    return budget is None or max(needs.values()) <= budget
+
+
+def check(needs: Mapping[str, int], budget: int | None, what: str, remedies: str) -> None:
+    """Raises InputError if a part needs more than there is, with what it needs and what to try."""
+    part = max(needs, key=lambda name: needs[name])
+    if budget is not None and needs[part] > budget * SLACK:
+        raise InputError(
+            f"{what} needs about {_gib(needs[part])} on each device for its {part.replace('_', ' ')}, and "
+            f"{_gib(budget)} are free; {remedies}"
+        )
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
+
+
+def _parts(mesh: Mesh, axis: str, size: int) -> int:
+    """Into how many parts a dimension of that size is split (0: of any size)."""
+    count = int(np.prod([mesh.shape[name] for name in meshes.RULES[axis]]))
+    return count if not size or size % count == 0 else 1
+
+
+def _share(mesh: Mesh, axis: str, size: int) -> int:
+    return -(-size // _parts(mesh, axis, size))
