@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 
@@ -60,6 +61,10 @@ def median(run: Callable[[], Any], repeats: int) -> tuple[float, float]:
     return taken[0], statistics.median(taken[1:])
 
 
+def run(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    function(*arguments, **options).block_until_ready()
+
+
 def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("XLA_PYTHON_CLIENT_ALLOCATOR", "bfc")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -98,12 +103,12 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
         held = sum(leaf.nbytes for leaf in jax.tree.leaves(dit)) / 2**30
         noise = jax.random.normal(jax.random.key(1), (1, *shape(arguments), config.dit.in_channels))
         text = jax.random.normal(jax.random.key(2), (1, config.text.length, config.dit.text_dim)) / 10
-        step = lambda: sample(dit, noise, text, text, steps=1, guidance=5.0, shift=3.0).block_until_ready()  # noqa: E731
-        first, guided = median(step, arguments.repeats)
+        options: dict[str, Any] = {"steps": 1, "guidance": 5.0, "shift": 3.0}
+        first, guided = median(partial(run, sample, dit, noise, text, text, **options), arguments.repeats)
         del dit
         vae = random("vae", None)
         decode = jax.jit(lambda vae, z: vae.decode(z))
-        _, decoding = median(lambda: decode(vae, noise).block_until_ready(), 2)
+        _, decoding = median(partial(run, decode, vae, noise), 2)
     stats = jax.devices()[0].memory_stats() or {}
     return {"row": [guided, decoding, first, held, stats.get("peak_bytes_in_use", 0) / 2**30], **facts}
 
@@ -125,13 +130,13 @@ def check_attention() -> dict[str, float]:
             out, pull = jax.vjp(lambda q, k, v: attention(q, k, v, 4, dtype, same=same), q, k, v)
             return out, *pull(do)
 
-        run = jax.jit(both, static_argnums=4)
+        pair = jax.jit(both, static_argnums=4)
         with jax.default_matmul_precision("highest"):
-            exact = run(q, k, v, do, jnp.dtype("float32"))
-        low = run(q, k, v, do, jnp.dtype("bfloat16"))
+            exact = pair(q, k, v, do, jnp.dtype("float32"))
+        low = pair(q, k, v, do, jnp.dtype("bfloat16"))
         for part, a, b in zip(("out", "dq", "dk", "dv"), low, exact, strict=True):
             errors[f"{name} {part}"] = round(float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b)), 5)
-        text = run.lower(q, k, v, do, jnp.dtype("bfloat16")).compile().as_text()
+        text = pair.lower(q, k, v, do, jnp.dtype("bfloat16")).compile().as_text()
         errors[f"{name} by cuDNN"] = float("fmha" in text)
     return errors
 
@@ -149,22 +154,17 @@ def theirs(arguments: argparse.Namespace) -> dict[str, Any]:
     text = torch.randn(2, 512, 4096, device="cuda", dtype=torch.bfloat16) / 10
     timestep = torch.full((2,), 500.0, device="cuda")
 
-    def step() -> None:
+    def call(function: Callable[..., Any], *inputs: Any) -> None:
         with torch.no_grad():
-            dit(noise, timestep, text, return_dict=False)
+            function(*inputs, return_dict=False)
         torch.cuda.synchronize()
 
-    first, guided = median(step, arguments.repeats)
+    first, guided = median(partial(call, dit, noise, timestep, text), arguments.repeats)
     del dit
     with torch.device("cuda"):
         vae = AutoencoderKLWan().to(torch.bfloat16).eval()
 
-    def decode() -> None:
-        with torch.no_grad():
-            vae.decode(noise[:1], return_dict=False)
-        torch.cuda.synchronize()
-
-    _, decoding = median(decode, 2)
+    _, decoding = median(partial(call, vae.decode, noise[:1]), 2)
     return {"row": [guided, decoding, first, held, torch.cuda.max_memory_allocated() / 2**30]}
 
 

@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--fps", type=int, help="frames a second at which the clip is played")
     command.add_argument("--negative", default="", metavar="PROMPT", help="what the clip should not show")
     command.add_argument("--language", help="refuse unless the model reads this language, as in zh")
+    command.add_argument(
+        "--image", metavar="FILE", help="a picture that the clip begins with, for models that take one"
+    )
     command.add_argument("--weights", metavar="TYPE", help="int8: keep kernels in eight bits, for small memory")
     command.add_argument("--hash-prompt", action="store_true", help="sign the prompt's SHA-256 instead of its text")
     command.add_argument("--cert", metavar="PEM", help="certificate chain to sign with (default: development identity)")
@@ -142,6 +145,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     """Everything that can be refused is refused before the model is loaded."""
     from sorajax import request
     from sorajax.media import destination
+    from sorajax.media.image import read_image
     from sorajax.weights import folder as folders
     from sorajax.weights.find import find
 
@@ -150,10 +154,13 @@ def _generate(arguments: argparse.Namespace) -> int:
         path = destination.check(path, suffix=".mp4", overwrite=arguments.overwrite)
     request.check_prompts(arguments.prompt)
     size = None if arguments.size is None else _size(arguments.size)
+    image = None if arguments.image is None else read_image(arguments.image)
     loras = [_lora(text) for text in arguments.lora]
     signer = _signer(arguments.cert, arguments.key)
     config = folders.load_config(find(arguments.model, weights=False))
     request.check_language(config, arguments.language)
+    if image is not None:
+        request.check_image(config)
     request.resolve(config, size=size, frames=arguments.frames, steps=arguments.steps, guidance=arguments.guidance)
     request.check_fps(arguments.fps, config.sample.fps)
     if arguments.seed is not None:
@@ -185,6 +192,7 @@ def _generate(arguments: argparse.Namespace) -> int:
             size=size,
             frames=arguments.frames,
             fps=arguments.fps,
+            image=image,
             callback=advance,
         )
         if not arguments.writes:

@@ -110,6 +110,9 @@ class SampleConfig:
     """Noise level below which a second transformer takes over (Wan 2.2 A14B); None: the model has but one."""
     guidance_low: float | None = None
     """Guidance of the second; None: as that of the first."""
+    image: str | None = None
+    """How a picture may be given as the first frame (``diffusion.condition``): "first", "beside", which needs one, or
+    None."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,13 @@ from provenance import Facts, Report
 from sorajax import __version__, request
 from sorajax import mesh as meshes
 from sorajax.config import ModelConfig
+from sorajax.diffusion.condition import NONE, Condition, of_images
 from sorajax.diffusion.flow import TIMESTEPS
 from sorajax.diffusion.sample import Callback, sample
 from sorajax.errors import InputError
 from sorajax.hosts import arrays
 from sorajax.media.clip import Clip, make_clip
+from sorajax.media.image import Image, read_image
 from sorajax.media.post import to_uint8
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
@@ -89,21 +91,34 @@ class Pipeline:
         size: tuple[int, int] | None = None,
         frames: int | None = None,
         fps: int | None = None,
+        image: Any = None,
         callback: Callback | None = None,
     ) -> Clip | list[Clip]:
         """One prompt gives a Clip, a list of prompts a list. The same seed gives the same clip.
 
         size is (width, height) in pixels and frames their number, both as the model makes them; saved clips are at
-        least 256 pixels a side. callback(step, steps, latents) is called after each step. Raises InputError.
+        least 256 pixels a side. image is what the clip begins with: a file's path, a PIL image or uint8 [h, w, 3], or
+        a list of one for each prompt. It is scaled and cut to the size; by default the clip takes its proportions and
+        has as many pixels as the model's own. callback(step, steps, latents) is called after each step.
+
+        Raises InputError for what cannot be made, or not with the memory there is.
         """
         prompts = request.check_prompts(prompt)
+        images = self._images(image, len(prompts))
+        size = request.size_like(self.config, images[0].size) if size is None and images else size
         wanted = request.resolve(self.config, size=size, frames=frames, steps=steps, guidance=guidance)
         rate = request.check_fps(fps, self.config.sample.fps)
         self.check_memory(wanted, len(prompts))
         seed = arrays.broadcast(secrets.randbelow(2**31)) if seed is None else request.check_seed(seed)
         noise = self.noise(len(prompts), seed, size=wanted.size, frames=wanted.frames)
         latents = self.sample(
-            prompts, noise=noise, steps=wanted.steps, guidance=wanted.guidance, negative=negative, callback=callback
+            prompts,
+            noise=noise,
+            steps=wanted.steps,
+            guidance=wanted.guidance,
+            negative=negative,
+            image=images or None,
+            callback=callback,
         )
         video = to_uint8(np.asarray(self.decode(latents)))
         clips = []
@@ -111,6 +126,7 @@ class Pipeline:
             settings = wanted.settings() | {"negative": negative, "batch": len(prompts), "index": i}
             settings |= {"model_origin": self.origin} if self.origin else {}
             settings |= {"loras": self.loras} if self.loras else {}
+            settings |= {"image": f"sha256:{images[i].digest}"} if images else {}
             facts = Facts(
                 title=text[:80],
                 model_name=self.config.name,
@@ -130,9 +146,10 @@ class Pipeline:
             return arrays.replicate(_encode_text(self.text, self._place(ids), self._place(mask)))
 
     def velocity(self, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:
-        """The transformer's output f32 [b, t, h, w, c], for timestep f32 [b] in [0, 1000].
+        """The transformer's output f32 [b, t, h, w, c], for timestep f32 [b] in [0, 1000], or [b, t] by latent frame.
 
-        Of a model of two transformers, that which the highest timestep calls for.
+        Latents have the channels that the transformer takes (``diffusion.condition``). Of a model of two transformers,
+        that which the highest timestep calls for.
         """
         boundary = TIMESTEPS * (self.config.sample.boundary or 0.0)
         high = len(self._adapters) == 1 or np.max(timestep) >= boundary
@@ -158,12 +175,18 @@ class Pipeline:
         steps: int | None = None,
         guidance: float | None = None,
         negative: str = "",
+        image: Any = None,
         callback: Callback | None = None,
     ) -> jax.Array:
-        """The solver's final latents f32 [b, t, h, w, c], normalised, from ``noise`` or the seed's."""
+        """The solver's final latents f32 [b, t, h, w, c], normalised, from ``noise`` or the seed's.
+
+        image as for a call, scaled and cut to the size of the noise.
+        """
+        images = self._images(image, len(prompts))
         wanted = request.resolve(self.config, size=None, frames=None, steps=steps, guidance=guidance)
         noise = self.noise(len(prompts), seed) if noise is None else jnp.asarray(noise, jnp.float32)
         text = self.encode_text(prompts)
+        condition = self._condition(images, noise.shape)
         unguided = wanted.guidance == 1.0 and wanted.guidance_low in (None, 1.0)
         other = None if unguided else jnp.broadcast_to(self.encode_text([negative]), text.shape)
         with jax.set_mesh(self.mesh):
@@ -180,6 +203,7 @@ class Pipeline:
                 low=(lambda: self.stages["transformer_2"]) if len(self._adapters) == 2 else None,
                 boundary=wanted.boundary or 0.0,
                 guidance_low=wanted.guidance_low,
+                condition=jax.tree.map(self._place, condition),
             )
             return arrays.replicate(final)
 
@@ -242,6 +266,32 @@ class Pipeline:
         for one in [name] if name is not None else dict.fromkeys(fact["name"] for fact in self.loras):
             for adapters in self._holding(one):
                 adapters.remove(one)
+
+    def _images(self, image: Any, count: int) -> list[Image]:
+        """A picture for each prompt, or none. Raises InputError for a model that takes none, or that needs one."""
+        kind = self.config.sample.image
+        if image is None and kind == "beside":
+            raise InputError(f"{self.config.name} begins a clip with a picture; give one (image=, --image)")
+        if image is None:
+            return []
+        request.check_image(self.config)
+        given = list(image) if isinstance(image, (list, tuple)) else [image]
+        if len(given) not in (1, count):
+            raise InputError(f"{len(given)} images for {count} prompts; give one, or one for each")
+        read = [one if isinstance(one, Image) else read_image(one) for one in given]
+        return read if len(read) == count else read * count
+
+    def _condition(self, images: Sequence[Image], shape: tuple[int, ...]) -> Condition:
+        """What the transformer is told of the pictures, for latents of that shape."""
+        if not images:
+            return NONE
+        vae, (_, t, h, w, _) = self.config.vae, shape
+        size = w * vae.spatial_factor, h * vae.spatial_factor
+        fitted = np.stack([image.fitted(size) for image in images])
+        frames = 1 + (t - 1) * vae.temporal_factor
+        kind = self.config.sample.image
+        assert kind is not None
+        return of_images(kind, jnp.asarray(fitted), self.encode_video, frames, vae.temporal_factor)
 
     def _chosen(self, transformer: int | None) -> list[Adapters]:
         if transformer is None:

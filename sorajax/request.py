@@ -85,6 +85,23 @@ def resolve(
     )
 
 
+def check_image(config: ModelConfig) -> None:
+    """Raises InputError for a model that takes no picture as the first frame."""
+    if config.sample.image is None:
+        raise InputError(f"{config.name} makes clips of text alone; use a model for image to video, as wan2.2-ti2v-5b")
+
+
+def size_like(config: ModelConfig, image: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) in the proportions of a picture, with about as many pixels as the model's own size."""
+    own, vae, patch = config.sample, config.vae, config.dit.patch_size
+    if own.sizes:
+        return min(own.sizes, key=lambda size: abs(math.log(size[0] / size[1] * image[1] / image[0])))
+    scale = math.sqrt(own.width * own.height / (image[0] * image[1]))
+    cells = vae.spatial_factor * patch[2], vae.spatial_factor * patch[1]
+    width, height = (max(1, round(n * scale / cell)) * cell for n, cell in zip(image, cells, strict=True))
+    return width, height
+
+
 def check_prompts(prompt: str | Sequence[str]) -> list[str]:
     """One prompt or several as a list. Raises InputError for an empty one."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)

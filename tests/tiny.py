@@ -96,6 +96,15 @@ WAN["2.2"] = dataclasses.replace(
 WAN["a14b"] = dataclasses.replace(
     WAN["2.1"], name="wan-a14b", sample=dataclasses.replace(WAN["2.1"].sample, boundary=0.75)
 )
+WAN["ti2v"] = dataclasses.replace(
+    WAN["2.2"], name="wan-ti2v", sample=dataclasses.replace(WAN["2.2"].sample, image="first")
+)
+WAN["i2v-a14b"] = dataclasses.replace(
+    WAN["a14b"],
+    name="wan-i2v-a14b",
+    dit=dataclasses.replace(WAN["a14b"].dit, in_channels=12),
+    sample=dataclasses.replace(WAN["a14b"].sample, image="beside"),
+)
 """The published families in a few thousand weights."""
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sorajax.diffusion import solvers
+from sorajax.diffusion.condition import NONE, Condition, model_inputs, with_first
 from sorajax.diffusion.flow import TIMESTEPS
 from sorajax.mesh import constrain
 from sorajax.models.dit import DiT
@@ -31,12 +32,14 @@ def sample(
     low: Callable[[], DiT] | None = None,
     boundary: float = 0.0,
     guidance_low: float | None = None,
+    condition: Condition = NONE,
 ) -> jax.Array:
     """Latents f32 [b, t, h, w, c] that the solver reaches from ``noise`` of that shape.
 
     text and negative are states [b, s, e]. Guidance is v_neg + g (v_text - v_neg) (Ho and Salimans 2022, equation
     6 with w = g - 1); without negative states, or at guidance 1, the model runs once a step instead of twice.
     Below the noise level ``boundary``, the transformer that ``low`` gives takes over, with its own guidance.
+    condition says how the clip begins, of one for each of the batch.
     """
     table = solvers.tables(solver, steps, shift)
     state = solvers.init_state(solver, noise)
@@ -46,10 +49,11 @@ def sample(
         if low is not None and table.timesteps[i] < boundary * TIMESTEPS:
             dit, low = low(), None
             weight = guidance if guidance_low is None else guidance_low
-        state = _step(dit, solver, _row(table, i), state, text if weight == 1.0 else both, jnp.float32(weight))
+        states = text if weight == 1.0 else both
+        state = _step(dit, solver, _row(table, i), state, states, jnp.float32(weight), condition)
         if callback is not None:
-            callback(i + 1, steps, state.x)
-    return state.x
+            callback(i + 1, steps, with_first(condition, state.x))
+    return with_first(condition, state.x)
 
 
 def _row(table: solvers.Tables, i: int) -> solvers.Tables:
@@ -67,12 +71,18 @@ def _row(table: solvers.Tables, i: int) -> solvers.Tables:
 
 @partial(jax.jit, static_argnums=1)
 def _step(
-    dit: DiT, solver: str, row: solvers.Tables, state: solvers.State, text: jax.Array, guidance: jax.Array
+    dit: DiT,
+    solver: str,
+    row: solvers.Tables,
+    state: solvers.State,
+    text: jax.Array,
+    guidance: jax.Array,
+    condition: Condition,
 ) -> solvers.State:
     x = constrain(state.x, "batch", None, None, None, None)
     copies = text.shape[0] // x.shape[0]
-    inputs = jnp.concatenate([x] * copies)
-    v: Any = dit(inputs, jnp.broadcast_to(jnp.asarray(row.timesteps)[0], inputs.shape[:1]), text)
+    x, timestep = model_inputs(condition, x, jnp.asarray(row.timesteps)[0], dit.config.patch_size[0])
+    v: Any = dit(jnp.concatenate([x] * copies), jnp.concatenate([timestep] * copies), text)
     if copies == 2:
         negative, positive = jnp.split(v, 2)
         v = negative + guidance * (positive - negative)

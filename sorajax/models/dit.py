@@ -41,6 +41,15 @@ def sinusoid(timestep: jax.Array, dim: int) -> jax.Array:
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], -1)
 
 
+def over_tokens(values: jax.Array, x: jax.Array, length: int) -> jax.Array:
+    """values [b, f, d] of f frames as [b, l, d], one for each of x's tokens; one frame is for all, as [b, 1, d]."""
+    b, f, d = values.shape
+    if f == 1:
+        return values
+    values = jnp.broadcast_to(values[:, :, None], (b, f, length // f, d)).reshape(b, length, d)
+    return jnp.pad(values, ((0, 0), (0, x.shape[1] - length), (0, 0)))
+
+
 class Block(nnx.Module):
     """Self-attention, cross-attention to the text, feed-forward; shift, scale and gate from the time."""
 
@@ -57,9 +66,12 @@ class Block(nnx.Module):
     def __call__(
         self, x: jax.Array, text: jax.Array, time: jax.Array, rope: tuple[jax.Array, jax.Array], length: int
     ) -> jax.Array:
-        """x [b, l, d], text [b, s, d], time [b, 6, d] -> [b, l, d]; tokens past ``length`` are seen by no other."""
+        """x [b, l, d], text [b, s, d], time [b, f, 6, d] -> [b, l, d]; tokens past ``length`` are seen by no other.
+
+        f is 1, or the frames of tokens, each of which has its own time.
+        """
         table = self.scale_shift_table[...] + time
-        shift1, scale1, gate1, shift2, scale2, gate2 = (table[:, i, None] for i in range(6))
+        shift1, scale1, gate1, shift2, scale2, gate2 = (over_tokens(table[:, :, i], x, length) for i in range(6))
         y = layer_norm(x, self.eps) * (1 + scale1) + shift1
         x = x + self.attn1(y, y, rope, length) * gate1
         x = x + self.attn2(x if self.norm2 is None else self.norm2(x), text, None)
@@ -95,9 +107,10 @@ class DiT(nnx.Module):
         self.config, self.remat = config, remat
 
     def __call__(self, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:
-        """Velocity f32 [b, t, h, w, c] of latents [b, t, h, w, c] at timestep [b] in [0, 1000], for text [b, s, e].
+        """Velocity f32 [b, t, h, w, c] of latents [b, t, h, w, i] at timestep [b] in [0, 1000], for text [b, s, e].
 
-        Rows of ``text`` past the prompt's end must be zero. t, h and w must be multiples of the patch size.
+        A timestep [b, t / p_t] is one for each frame of tokens. Rows of ``text`` past the prompt's end must be zero.
+        t, h and w must be multiples of the patch size.
         """
         config = self.config
         t, h, w = (n // p for n, p in zip(latents.shape[1:4], config.patch_size, strict=True))
@@ -112,11 +125,12 @@ class DiT(nnx.Module):
         spare = -length % math.lcm(parts("tokens"), tile(length))
         x = constrain(jnp.pad(x, ((0, 0), (0, spare), (0, 0))), "batch", "tokens", None)
 
-        time = self.time_out(jax.nn.silu(self.time_in(sinusoid(timestep, config.freq_dim))))
+        time = self.time_out(jax.nn.silu(self.time_in(sinusoid(timestep.reshape(-1), config.freq_dim))))
+        time = time.reshape(x.shape[0], -1, config.dim)  # [b, f, d]: one time, or one for each frame
         if self.text_pool is not None:
             real = jnp.any(text != 0, -1, keepdims=True)
-            time = time + self.text_pool(jnp.sum(text, 1) / jnp.maximum(jnp.sum(real, 1), 1))
-        modulation = self.time_proj(jax.nn.silu(time)).reshape(-1, 6, config.dim)
+            time = time + self.text_pool(jnp.sum(text, 1) / jnp.maximum(jnp.sum(real, 1), 1))[:, None]
+        modulation = self.time_proj(jax.nn.silu(time)).reshape(*time.shape[:2], 6, config.dim)
         text = self.text_out(jax.nn.gelu(self.text_in(text), approximate=True))
         cos, sin = (jnp.pad(table, ((0, spare), (0, 0))) for table in rope_table(grid, config.attention_head_dim))
 
@@ -124,6 +138,6 @@ class DiT(nnx.Module):
             return block(x, text, modulation, (cos, sin), length), None
 
         x, _ = jax.lax.scan(remat(block, self.remat), x, self.blocks)
-        shift, scale = (self.scale_shift_table[...][i] + time[:, None] for i in range(2))
+        shift, scale = (over_tokens(self.scale_shift_table[...][i] + time, x, length) for i in range(2))
         x = self.proj_out(layer_norm(x, config.eps) * (1 + scale) + shift)
         return unpatchify(x[:, :length], config.patch_size, grid)

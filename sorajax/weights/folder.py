@@ -68,6 +68,11 @@ def abstract_model(
     return jax.tree_util.tree_map_with_path(lay_out, abstract, shardings(abstract, mesh))
 
 
+def has_low_embedding(tensors: Tensors) -> bool:
+    """Whether a part's embedding of words is bfloat16."""
+    return {tensors.header(name)[1] for name in tensors if name.endswith(EMBEDDING)} == {"bfloat16"}
+
+
 def load_model(
     folder: Path, part: str, config: ModelConfig, mesh: Mesh, dtype: str = "float32", weights: str | None = None
 ) -> Any:
@@ -76,18 +81,24 @@ def load_model(
     An embedding of bfloat16 is kept as it is in the file.
     """
     tensors = load_part(folder, part)
-    low = {tensors.header(name)[1] for name in tensors if name.endswith(EMBEDDING)} == {"bfloat16"}
-    placed = abstract_model(part, config, mesh, dtype, weights, low)
+    placed = abstract_model(part, config, mesh, dtype, weights, has_low_embedding(tensors))
     rules, ignore = _table(part, config)
     convert.apply(placed, tensors, rules, ignore=ignore)
     return placed
 
 
-def check_model(folder: Path, part: str, config: ModelConfig, abstract: Any) -> None:
-    """Raises CheckpointError, as ``load_model`` would, for files that are missing or damaged and tensors that do not
-    fit; reads their headers alone. abstract is what ``abstract_model`` gives."""
+def check_model(
+    folder: Path, part: str, config: ModelConfig, mesh: Mesh, dtype: str = "float32", weights: str | None = None
+) -> Any:
+    """What ``load_model`` would fill, unfilled; reads headers alone.
+
+    Raises CheckpointError, as that would, for files that are missing or damaged and tensors that do not fit.
+    """
+    tensors = load_part(folder, part)
+    abstract = abstract_model(part, config, mesh, dtype, weights, has_low_embedding(tensors))
     rules, ignore = _table(part, config)
-    convert.check(abstract, load_part(folder, part), rules, ignore=ignore)
+    convert.check(abstract, tensors, rules, ignore=ignore)
+    return abstract
 
 
 def _table(part: str, config: ModelConfig) -> tuple[Sequence[convert.Rule], Sequence[str]]:

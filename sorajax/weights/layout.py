@@ -12,8 +12,8 @@ from sorajax.weights import hub
 
 INDEX = "model_index.json"
 SCHEDULER = Path("scheduler") / "scheduler_config.json"
-PIPELINES = ("WanPipeline",)
-PRESETS = ("wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "wan2.2-t2v-a14b", "wan2.2-ti2v-5b")
+PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
+PRESETS = ("wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "wan2.2-t2v-a14b", "wan2.2-i2v-a14b", "wan2.2-ti2v-5b")
 SOLVERS = {"UniPCMultistepScheduler": ("unipc", "flow_shift"), "FlowMatchEulerDiscreteScheduler": ("euler", "shift")}
 CLASSES = {
     "text_encoder": ("transformers", "UMT5EncoderModel"),
@@ -49,13 +49,18 @@ def read(folder: Path) -> ModelConfig:
         raise CheckpointError(
             f"{folder / INDEX}: pipeline {kind!r} is not supported; supported: {', '.join(PIPELINES)}"
         )
+    if any(index.get("image_encoder") or []):
+        raise CheckpointError(
+            f"{folder / INDEX}: this model needs an image encoder (CLIP), which is not supported; for image to video "
+            "use Wan 2.2: TI2V-5B or I2V-A14B"
+        )
     boundary, two = index.get("boundary_ratio"), any(index.get("transformer_2") or [])
     if two != isinstance(boundary, float):
         only = "models of two transformers have a number there, and only those"
         raise CheckpointError(f"{folder / INDEX}: boundary_ratio is {boundary!r}; {only}")
     if two and _part(folder, "transformer", DiTConfig) != _part(folder, "transformer_2", DiTConfig):
         raise CheckpointError(f"{folder}: its two transformers are of different sizes; only equal ones are supported")
-    return _sampled(
+    read = _sampled(
         ModelConfig(
             name=hub.origin(folder).get("repository", folder.resolve().name),
             text=_part(folder, "text_encoder", TextConfig),
@@ -64,7 +69,15 @@ def read(folder: Path) -> ModelConfig:
         ),
         *_solver(folder / SCHEDULER),
         boundary,
+        image="first" if index.get("expand_timesteps") else "beside" if kind == PIPELINES[1] else None,
     )
+    wanted = read.dit.out_channels + (read.vae.temporal_factor + read.vae.z_dim if read.sample.image == "beside" else 0)
+    if read.dit.in_channels != wanted:
+        raise CheckpointError(
+            f"{folder / 'transformer' / 'config.json'}: in_channels is {read.dit.in_channels}; a {kind} of "
+            f"{read.dit.out_channels} out_channels with this autoencoder has {wanted}"
+        )
+    return read
 
 
 def write(folder: Path, config: ModelConfig) -> None:
@@ -79,7 +92,10 @@ def write(folder: Path, config: ModelConfig) -> None:
         )
     solver = next(name for name, (own, _) in SOLVERS.items() if own == config.sample.solver)
     parts = ("transformer",) if config.sample.boundary is None else ("transformer", "transformer_2")
-    index: dict[str, Any] = {"_class_name": PIPELINES[0], "scheduler": ["diffusers", solver]}
+    beside = config.sample.image == "beside"
+    index: dict[str, Any] = {"_class_name": PIPELINES[beside], "scheduler": ["diffusers", solver]}
+    index |= {"image_encoder": [None, None], "image_processor": [None, None]} if beside else {}
+    index |= {"expand_timesteps": True} if config.sample.image == "first" else {}
     index |= {part: list(names) for part, names in CLASSES.items()}
     index |= {"boundary_ratio": config.sample.boundary} if len(parts) == 2 else {"transformer_2": [None, None]}
     _write(folder / INDEX, index)
@@ -133,11 +149,12 @@ def _solver(path: Path) -> tuple[str, float]:
     return solver, float(shift)
 
 
-def _sampled(config: ModelConfig, solver: str, shift: float, boundary: float | None) -> ModelConfig:
+def _sampled(config: ModelConfig, solver: str, shift: float, boundary: float | None, image: str | None) -> ModelConfig:
     """The model with a preset's way of sampling, if a preset has its sizes, but the scheduler's solver and shift."""
     presets = [from_dict(ModelConfig, read_toml(name)["model"], name) for name in PRESETS]
     like = [p.sample for p in presets if p.dit == config.dit and (p.sample.boundary is None) == (boundary is None)]
-    sample = dataclasses.replace(like[0] if like else SampleConfig(), solver=solver, shift=shift, boundary=boundary)
+    own = like[0] if like else SampleConfig()
+    sample = dataclasses.replace(own, solver=solver, shift=shift, boundary=boundary, image=image)
     return dataclasses.replace(config, sample=sample)
 
 

@@ -36,12 +36,10 @@ class Stages:
         self.adapters = {part: Adapters() for part in self.names if part.startswith("transformer")}
         self._held: dict[str, Any] = {}
         self.abstract = {
-            part: folders.abstract_model(part, config, mesh, self.dtypes[part], self.weights[part])
+            part: folders.check_model(folder, part, config, mesh, self.dtypes[part], self.weights[part])
             for part in self.names
         }
         """The parts without values, which cost no memory."""
-        for part, model in self.abstract.items():
-            folders.check_model(folder, part, config, model)
 
     def __contains__(self, part: str) -> bool:
         return part in self._held
