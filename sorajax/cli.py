@@ -83,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--image", metavar="FILE", help="a picture that the clip begins with, for models that take one"
     )
+    command.add_argument(
+        "--cache", action="store_true", help="keep velocities for several steps: faster, and a little different"
+    )
     command.add_argument("--weights", metavar="TYPE", help="int8: keep kernels in eight bits, for small memory")
     command.add_argument("--hash-prompt", action="store_true", help="sign the prompt's SHA-256 instead of its text")
     command.add_argument("--cert", metavar="PEM", help="certificate chain to sign with (default: development identity)")
@@ -193,6 +196,7 @@ def _generate(arguments: argparse.Namespace) -> int:
             frames=arguments.frames,
             fps=arguments.fps,
             image=image,
+            cache=arguments.cache,
             callback=advance,
         )
         if not arguments.writes:

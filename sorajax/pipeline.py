@@ -15,6 +15,7 @@ from provenance import Facts, Report
 from sorajax import __version__, request
 from sorajax import mesh as meshes
 from sorajax.config import ModelConfig
+from sorajax.diffusion.caching import Caching, caching
 from sorajax.diffusion.condition import NONE, Condition, of_images
 from sorajax.diffusion.flow import TIMESTEPS
 from sorajax.diffusion.sample import Callback, sample
@@ -92,6 +93,7 @@ class Pipeline:
         frames: int | None = None,
         fps: int | None = None,
         image: Any = None,
+        cache: Caching | bool | None = None,
         callback: Callback | None = None,
     ) -> Clip | list[Clip]:
         """One prompt gives a Clip, a list of prompts a list. The same seed gives the same clip.
@@ -99,12 +101,13 @@ class Pipeline:
         size is (width, height) in pixels and frames their number, both as the model makes them; saved clips are at
         least 256 pixels a side. image is what the clip begins with: a file's path, a PIL image or uint8 [h, w, 3], or
         a list of one for each prompt. It is scaled and cut to the size; by default the clip takes its proportions and
-        has as many pixels as the model's own. callback(step, steps, latents) is called after each step.
+        has as many pixels as the model's own. cache=True keeps velocities for several steps, which is faster and
+        changes the clip a little (``diffusion.caching``). callback(step, steps, latents) is called after each step.
 
         Raises InputError for what cannot be made, or not with the memory there is.
         """
         prompts = request.check_prompts(prompt)
-        images = self._images(image, len(prompts))
+        images, kept = self._images(image, len(prompts)), caching(cache)
         size = request.size_like(self.config, images[0].size) if size is None and images else size
         wanted = request.resolve(self.config, size=size, frames=frames, steps=steps, guidance=guidance)
         rate = request.check_fps(fps, self.config.sample.fps)
@@ -118,6 +121,7 @@ class Pipeline:
             guidance=wanted.guidance,
             negative=negative,
             image=images or None,
+            cache=kept,
             callback=callback,
         )
         video = to_uint8(np.asarray(self.decode(latents)))
@@ -126,6 +130,7 @@ class Pipeline:
             settings = wanted.settings() | {"negative": negative, "batch": len(prompts), "index": i}
             settings |= {"model_origin": self.origin} if self.origin else {}
             settings |= {"loras": self.loras} if self.loras else {}
+            settings |= {"cache": kept.facts()} if kept else {}
             settings |= {"image": f"sha256:{images[i].digest}"} if images else {}
             facts = Facts(
                 title=text[:80],
@@ -176,11 +181,12 @@ class Pipeline:
         guidance: float | None = None,
         negative: str = "",
         image: Any = None,
+        cache: Caching | bool | None = None,
         callback: Callback | None = None,
     ) -> jax.Array:
         """The solver's final latents f32 [b, t, h, w, c], normalised, from ``noise`` or the seed's.
 
-        image as for a call, scaled and cut to the size of the noise.
+        image and cache as for a call; the image is scaled and cut to the size of the noise.
         """
         images = self._images(image, len(prompts))
         wanted = request.resolve(self.config, size=None, frames=None, steps=steps, guidance=guidance)
@@ -203,6 +209,7 @@ class Pipeline:
                 low=(lambda: self.stages["transformer_2"]) if len(self._adapters) == 2 else None,
                 boundary=wanted.boundary or 0.0,
                 guidance_low=wanted.guidance_low,
+                cache=caching(cache),
                 condition=jax.tree.map(self._place, condition),
             )
             return arrays.replicate(final)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sorajax.diffusion import solvers
+from sorajax.diffusion.caching import Caching
 from sorajax.diffusion.condition import NONE, Condition, model_inputs, with_first
 from sorajax.diffusion.flow import TIMESTEPS
 from sorajax.mesh import constrain
@@ -33,24 +34,33 @@ def sample(
     boundary: float = 0.0,
     guidance_low: float | None = None,
     condition: Condition = NONE,
+    cache: Caching | None = None,
 ) -> jax.Array:
     """Latents f32 [b, t, h, w, c] that the solver reaches from ``noise`` of that shape.
 
     text and negative are states [b, s, e]. Guidance is v_neg + g (v_text - v_neg) (Ho and Salimans 2022, equation
     6 with w = g - 1); without negative states, or at guidance 1, the model runs once a step instead of twice.
     Below the noise level ``boundary``, the transformer that ``low`` gives takes over, with its own guidance.
-    condition says how the clip begins, of one for each of the batch.
+    condition says how the clip begins, of one for each of the batch. cache says which steps keep the velocity of the
+    one before.
     """
     table = solvers.tables(solver, steps, shift)
     state = solvers.init_state(solver, noise)
     both = text if negative is None else jnp.concatenate([negative, text])
-    weight = guidance
+    weight, velocity = guidance, None
+    switch = int(np.sum(table.timesteps >= boundary * TIMESTEPS)) if low is not None else steps
+    computed = [True] * steps if cache is None else cache.computed(steps, [switch])
     for i in range(steps):
-        if low is not None and table.timesteps[i] < boundary * TIMESTEPS:
+        if low is not None and i == switch:
             dit, low = low(), None
             weight = guidance if guidance_low is None else guidance_low
         states = text if weight == 1.0 else both
-        state = _step(dit, solver, _row(table, i), state, states, jnp.float32(weight), condition)
+        inputs = _row(table, i), state, states, jnp.float32(weight), condition
+        if cache is None:
+            state = _step(dit, solver, *inputs)
+        else:
+            velocity = _velocity(dit, *inputs) if computed[i] else velocity
+            state = _advance(solver, _row(table, i), state, velocity)
         if callback is not None:
             callback(i + 1, steps, with_first(condition, state.x))
     return with_first(condition, state.x)
@@ -69,16 +79,15 @@ def _row(table: solvers.Tables, i: int) -> solvers.Tables:
     )
 
 
-@partial(jax.jit, static_argnums=1)
-def _step(
+def _guided(
     dit: DiT,
-    solver: str,
     row: solvers.Tables,
     state: solvers.State,
     text: jax.Array,
     guidance: jax.Array,
     condition: Condition,
-) -> solvers.State:
+) -> jax.Array:
+    """The velocity [b, t, h, w, c] of a step."""
     x = constrain(state.x, "batch", None, None, None, None)
     copies = text.shape[0] // x.shape[0]
     x, timestep = model_inputs(condition, x, jnp.asarray(row.timesteps)[0], dit.config.patch_size[0])
@@ -86,4 +95,17 @@ def _step(
     if copies == 2:
         negative, positive = jnp.split(v, 2)
         v = negative + guidance * (positive - negative)
-    return solvers.step(solver, row, 0, state, v)
+    return v
+
+
+@partial(jax.jit, static_argnums=1)
+def _step(dit: DiT, solver: str, row: solvers.Tables, state: solvers.State, *rest: Any) -> solvers.State:
+    return solvers.step(solver, row, 0, state, _guided(dit, row, state, *rest))
+
+
+_velocity = jax.jit(_guided)
+
+
+@partial(jax.jit, static_argnums=0)
+def _advance(solver: str, row: solvers.Tables, state: solvers.State, velocity: jax.Array) -> solvers.State:
+    return solvers.step(solver, row, 0, state, velocity)

@@ -19,7 +19,7 @@ def request(**changes: object) -> Request:
     [
         ({"task": "dream"}, "task 'dream' is unknown; known: train, sample, text, decode"),
         ({"batch": 0}, "batch is 0; at least 1"),
-        ({"weights": "int8"}, "weights 'int8' is unknown to train; known: float32, bfloat16"),
+        ({"task": "train", "weights": "int8"}, "weights 'int8' is unknown to train; known: float32, bfloat16"),
         ({"width": 830}, "size 830x480 is not a multiple of 16x16 pixels; nearest: 832x480"),
         ({"frames": 80}, r"frames is 80; wan2.1-t2v-1.3b makes 1 \+ 4k frames, for example 81"),
     ],

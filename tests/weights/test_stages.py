@@ -138,7 +138,7 @@ def test_parts_stay_where_they_fit_and_take_turns_where_they_do_not(models, monk
     with pytest.raises(InputError, match="2.1, 8 x 832x480, 81 frames, needs about"):
         small(["a dog"] * 8)
     small.budget = 64 * GIB
-    assert small("a dog", **SIZE).frames.shape == (5, 32, 32, 3)
+    assert small("a dog", **SIZE).frames.shape == (5, 256, 256, 3)
 
 
 @pytest.mark.parametrize(
