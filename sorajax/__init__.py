@@ -12,11 +12,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sorajax.diffusion.caching import Caching
     from sorajax.errors import CheckpointError, ConfigError, InputError, SorajaxError, TrainingError
     from sorajax.media.clip import Clip
     from sorajax.pipeline import Pipeline, generate, load
 
 __all__ = [
+    "Caching",
     "CheckpointError",
     "Clip",
     "ConfigError",
@@ -30,6 +32,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Caching": "diffusion.caching",
     "CheckpointError": "errors",
     "Clip": "media.clip",
     "ConfigError": "errors",

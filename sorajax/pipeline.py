@@ -26,6 +26,7 @@ from sorajax.media.image import Image, read_image
 from sorajax.media.post import to_uint8
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
+from sorajax.models.tiles import decode_in_tiles
 from sorajax.models.tokenizer import Tokenizer
 from sorajax.models.vae import VAE
 from sorajax.weights import folder as folders
@@ -214,10 +215,27 @@ class Pipeline:
             )
             return arrays.replicate(final)
 
-    def decode(self, latents: jax.Array) -> jax.Array:
-        """Frames f32 [b, T, H, W, 3] in [-1, 1] of normalised latents: unmarked and unsigned, for research."""
+    def decode(self, latents: jax.Array, *, tile: tuple[int, int] | None = None) -> jax.Array | np.ndarray:
+        """Frames f32 [b, T, H, W, 3] in [-1, 1] of normalised latents: unmarked and unsigned, for research.
+
+        tile is (width, height) in pixels of what is decoded at once (``models.tiles``), whose frames are put together
+        outside the devices: the same frames in less memory and more time. By default the largest for which there is
+        memory, or the whole.
+        """
+        vae = self.vae
+        cells = self._tile(jnp.shape(latents)) if tile is None else request.check_tile(self.config, tile)
         with jax.set_mesh(self.mesh):
-            return arrays.replicate(_decode(self.vae, self._place(latents)))
+            if cells is not None:
+                return decode_in_tiles(vae, _denormalise(vae, self._place(latents)), cells)
+            return arrays.replicate(_decode(vae, self._place(latents)))
+
+    def _tile(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
+        """Rows and columns of latent cells to decode at once with the memory there is; None for the whole."""
+        if self.budget is None:
+            return None
+        held = sum(memory.resting(self.stages.abstract[part]) for part in self.stages.names if part in self.stages)
+        kind = self.stages.dtypes["vae"]
+        return memory.tile(self.config.vae, kind, memory.share(self.mesh, shape), self.budget - held)
 
     def encode_video(self, x: jax.Array | np.ndarray) -> jax.Array:
         """Normalised latents f32 [b, t, h, w, c] (the mean) of frames f32 [b, T, H, W, 3] in [-1, 1]."""
@@ -370,4 +388,5 @@ def generate(prompt: str, path: str | Path, *, model: str | Path = "mini", seed:
 _encode_text = jax.jit(lambda model, ids, mask: model(ids, mask))
 _velocity = jax.jit(lambda model, x, timestep, text: model(x, timestep, text))
 _decode = jax.jit(lambda model, z: model.decode(model.denormalise(z)))
+_denormalise = jax.jit(lambda model, z: model.denormalise(z))
 _encode_video = jax.jit(lambda model, x: model.normalise(model.encode(x)[0]))

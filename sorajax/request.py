@@ -102,6 +102,14 @@ def size_like(config: ModelConfig, image: tuple[int, int]) -> tuple[int, int]:
     return width, height
 
 
+def check_tile(config: ModelConfig, tile: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of latent cells in a tile of (width, height) pixels; raises InputError for a size below one."""
+    cell = config.vae.spatial_factor
+    if min(tile) < cell:
+        raise InputError(f"tile {tile[0]}x{tile[1]} is smaller than {cell}x{cell} pixels; give at least that")
+    return tile[1] // cell, tile[0] // cell
+
+
 def check_prompts(prompt: str | Sequence[str]) -> list[str]:
     """One prompt or several as a list. Raises InputError for an empty one."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)

@@ -5,7 +5,7 @@ Nothing looks ahead in time, so a video can be coded in pieces with memory that 
 whose devices outnumber the clips, the columns of their frames are split (``columns``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -85,9 +85,9 @@ class Decoder(nnx.Module):
         self.conv_out = Conv(dims[-1], channels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, memory: Memory = None) -> tuple[jax.Array, Memory]:
-        return chain([self.conv_in, self.mid_block, *self.up_blocks, self._head], x, memory)
+        return chain([self.conv_in, self.mid_block, *self.up_blocks, self.head], x, memory)
 
-    def _head(self, x: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
+    def head(self, x: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
         return self.conv_out(jax.nn.silu(self.norm_out(x)), memory)
 
 
@@ -121,7 +121,7 @@ class VAE(nnx.Module):
         if x.shape[2] % cell or x.shape[3] % cell:
             raise InputError(f"video of {x.shape[3]}x{x.shape[2]} pixels: give multiples of {cell}")
         x = patchify(x, self.config.patch_size or 1)
-        run = partial(_run, chunk=factor) if stream else _at_once
+        run = partial(run_in_pieces, chunk=factor) if stream else lambda model, x: model(x)[0]
         moments = over_columns(run, self.encoder, x, narrowest=x.shape[3] * (self.config.patch_size or 1) // cell)
         moments = self.quant_conv.inside(moments).astype(jnp.float32)
         mean, logvar = jnp.split(moments, 2, -1)
@@ -132,9 +132,9 @@ class VAE(nnx.Module):
         if z.ndim != 5 or z.shape[-1] != self.config.z_dim:
             raise InputError(f"latents of shape {z.shape}: [batch, t, h, w, {self.config.z_dim}] is expected")
         z = self.post_quant_conv.inside(z)
-        run = partial(_run, chunk=1) if stream else _at_once
-        x = over_columns(run, self.decoder, z, narrowest=z.shape[3])
-        x = unpatchify(x.astype(jnp.float32), self.config.patch_size or 1)
+        finish = partial(unpatchify, size=self.config.patch_size or 1)
+        run = partial(run_in_pieces, chunk=1, finish=finish) if stream else lambda model, x: finish(model(x)[0])
+        x = over_columns(run, self.decoder, z, narrowest=z.shape[3]).astype(jnp.float32)
         return jnp.clip(x, -1.0, 1.0) if clamp else x
 
     def normalise(self, z: jax.Array) -> jax.Array:
@@ -153,25 +153,37 @@ class VAE(nnx.Module):
         return jnp.array(mean, jnp.float32), jnp.array(std, jnp.float32)
 
 
-def _at_once(model: Encoder | Decoder, x: jax.Array) -> jax.Array:
-    return model(x)[0]
+def run_in_pieces(
+    model: Callable[[jax.Array, Memory], tuple[jax.Array, Memory]],
+    x: jax.Array,
+    *,
+    chunk: int,
+    finish: Callable[[jax.Array], jax.Array] = lambda y: y,
+) -> jax.Array:
+    """The first frame of x [b, t, h, w, c] by itself, then ``chunk`` frames at a time with the memory carried on.
 
-
-def _run(model: Encoder | Decoder, x: jax.Array, *, chunk: int) -> jax.Array:
-    """The first frame by itself, then ``chunk`` frames at a time with the memory carried on: [b, t, ...]."""
-    y, memory = model(x[:, :1])
-    b, t, *rest = x.shape
+    ``finish`` makes [b, t', h', w', c'] of what comes out of the model.
+    """
+    y, memory = model(x[:, :1], None)
+    y, (b, t, *rest) = finish(y), x.shape
     if t == 1:
         return y
     chunks = jnp.moveaxis(x[:, 1:].reshape(b, (t - 1) // chunk, chunk, *rest), 1, 0)
 
     def step(memory: Memory, piece: jax.Array) -> tuple[Memory, jax.Array]:
         out, memory = model(piece, memory)
-        return memory, out
+        # Columns and channels as one axis: a TPU would pad an axis of three channels to 128.
+        return memory, _merged(finish(out))
 
     _, later = jax.lax.scan(step, memory, chunks)
     later = jnp.moveaxis(later, 0, 1)
-    return jnp.concatenate([y, later.reshape(b, -1, *later.shape[3:])], 1)
+    whole = jnp.concatenate([_merged(y), later.reshape(b, -1, *later.shape[3:])], 1)
+    return whole.reshape(*whole.shape[:3], *y.shape[3:])
+
+
+def _merged(x: jax.Array) -> jax.Array:
+    """[b, t, h, w, c] -> [b, t, h, w c]."""
+    return x.reshape(*x.shape[:3], -1)
 
 
 def patchify(x: jax.Array, size: int) -> jax.Array:

@@ -12,8 +12,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from sorajax import mesh as meshes
-from sorajax.config import ModelConfig
+from sorajax.config import ModelConfig, VAEConfig
 from sorajax.errors import InputError
+from sorajax.models import tiles
 
 SLACK = 1.1
 """By how much an estimate may be too high: a request is only refused when it needs that much more than there is."""
@@ -36,25 +37,56 @@ def working(
         text = config.text
         scores = 3 * 4 * text.num_heads * text.length // _parts(mesh, "heads", text.num_heads)
         return clips * text.length * (scores + (4 + width) * text.d_ff + 16 * text.d_model)
-    if part == "vae":
-        vae = config.vae
-        pixels = t * h * w * vae.spatial_factor**2 * vae.temporal_factor
-        later = h * w * (vae.spatial_factor // (vae.patch_size or 1)) ** 2 * vae.temporal_factor
-        wide = vae.decoder_base_dim or vae.base_dim
-        return clips * (FRAMES * 3 * 4 * pixels + FEATURES * width * later * wide)
+    if part == "vae":  # in the smallest tiles, as what does not fit is decoded in tiles
+        return clips * decoding(config.vae, dtype, (t, h, w), (min(h, SMALLEST), min(w, SMALLEST)))
     dit = config.dit
     tokens = t * h * w // int(np.prod(dit.patch_size)) // _parts(mesh, "tokens", 0)
     rows = _share(mesh, "batch", prompts * (2 if guided else 1))
     ffn = dit.ffn_dim // _parts(mesh, "mlp", dit.ffn_dim)
-    return rows * tokens * (STREAMS * 4 * dit.dim + width * ffn)
+    return int(rows * tokens * (STREAMS * 4 * dit.dim + width * ffn))
 
 
-STREAMS = 5
+STREAMS = 2.5
 """Arrays of tokens by channels, f32, that a transformer's block holds at once."""
 FRAMES = 2
 """Copies of all frames that a decoder holds."""
-FEATURES = 6
+FEATURES = 13
 """Arrays of one latent frame's pixels by channels that a decoder's widest level holds at once."""
+SMALLEST = 8
+"""Latent cells of the smallest tile's side."""
+
+
+def decoding(vae: VAEConfig, dtype: str, shape: tuple[int, int, int], cells: tuple[int, int] | None) -> int:
+    """Bytes to decode latents [t, h, w] of one clip, whole or in tiles of so many cells."""
+    width = 4 if dtype == "float32" else 2
+    (t, h, w), features = shape, 0
+    tile = (h, w)
+    if cells is not None:
+        around, tile = tiles.reach(vae), cells
+        features = width * t * h * w * (vae.decoder_base_dim or vae.base_dim) * vae.dim_mult[-1]
+        h, w = (tiles.window(size, own, around) for size, own in zip((h, w), cells, strict=True))
+    latent_frame = h * w * (vae.spatial_factor // (vae.patch_size or 1)) ** 2 * vae.temporal_factor
+    pixels = t * tile[0] * tile[1] * vae.spatial_factor**2 * vae.temporal_factor
+    return features + FRAMES * 12 * pixels + FEATURES * width * latent_frame * (vae.decoder_base_dim or vae.base_dim)
+
+
+def tile(vae: VAEConfig, dtype: str, shape: tuple[int, ...], budget: int) -> tuple[int, int] | None:
+    """Rows and columns of latent cells that fit, of latents [b, t, h, w, z] on one device; None for whole frames.
+
+    The smallest where none fits.
+    """
+    b, t, h, w, _ = shape
+    if b * decoding(vae, dtype, (t, h, w), None) <= budget:
+        return None
+    rows, columns = h, w
+    while max(rows, columns) > SMALLEST and b * decoding(vae, dtype, (t, h, w), (rows, columns)) > budget:
+        rows, columns = (rows, -(-columns // 2)) if columns >= rows else (-(-rows // 2), columns)
+    return rows, columns
+
+
+def share(mesh: Mesh, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of one device's part of a batch [b, ...]."""
+    return _share(mesh, "batch", shape[0]), *shape[1:]
 
 
 def free(mesh: Mesh) -> int | None:
