@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python benchmarks/caching.py [--model mini] [--prompts 8] [--repeats 3]
 
-Samples the same prompts from the same noise with each setting, alternating with the full run, and decodes. Prints
-calls of the transformer saved, seconds of sampling as a ratio of medians, and PSNR of the decoded clips: mean and worst.
+Samples the same prompts from the same noise with each setting, alternating with the full run, and decodes. Prints steps
+computed, seconds of sampling as a ratio of medians, and PSNR of the decoded clips: mean and worst.
 """
 
 import argparse
