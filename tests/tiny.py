@@ -116,9 +116,9 @@ def write_wan(folder: Path, family: str = "2.1", seed: int = 0) -> Path:
 
 def write(folder: Path, config: ModelConfig = CONFIG, seed: int = 0) -> Path:
     """Write the model folder; velocities are random rather than the zero of a new transformer."""
-    dit, text, vae = _models(config, seed)
+    dit, text, vae = models(config, seed)
     if config.sample.boundary is not None:
-        folders.save_part(folder, "transformer_2", export_dit(_models(config, seed + 100)[0]), dtype="float32")
+        folders.save_part(folder, "transformer_2", export_dit(models(config, seed + 100)[0]), dtype="float32")
     folders.save_config(folder, config)
     folders.save_part(folder, "transformer", export_dit(dit), dtype="float32")
     folders.save_part(folder, "text_encoder", export_text(text), dtype="float32")
@@ -128,7 +128,7 @@ def write(folder: Path, config: ModelConfig = CONFIG, seed: int = 0) -> Path:
     return folder
 
 
-def _models(config: ModelConfig, seed: int) -> tuple[DiT, TextEncoder, VAE]:
+def models(config: ModelConfig, seed: int) -> tuple[DiT, TextEncoder, VAE]:
     """Filled by NumPy, as compiling the random start of three models takes longer than the tests."""
     rng = np.random.default_rng(seed)
 
