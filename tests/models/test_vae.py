@@ -122,6 +122,19 @@ def test_both_forms_of_the_causal_convolution_and_their_gradients_agree(kernel, 
     )
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 5, 7, 3), (1, 3, 70, 33, 3), (3, 3, 1, 2, 3)])
+def test_the_bfloat16_convolution_and_its_gradients_are_within_its_rounding(shape):
+    x, k, g = (
+        jax.random.normal(jax.random.key(n), s).astype(jnp.bfloat16)
+        for n, s in enumerate([shape, (3, 3, 3, 3, 20), (shape[0], shape[1] - 2, *shape[2:4], 20)])
+    )
+    y, pull = jax.vjp(conv3d_as_2d, x, k)
+    exact, exact_pull = jax.vjp(conv3d_native, x.astype(jnp.float32), k.astype(jnp.float32))
+    assert y.dtype == jnp.bfloat16
+    for mine, other in zip((y, *pull(g)), (exact, *exact_pull(g.astype(jnp.float32))), strict=True):
+        assert worst(mine.astype(jnp.float32), other) < 2**-8 * jnp.abs(other).max()
+
+
 def test_upsampling_by_four_small_kernels_equals_repeating_pixels():
     x, k = jax.random.normal(jax.random.key(0), (2, 4, 5, 3)), jax.random.normal(jax.random.key(1), (3, 3, 3, 2))
     repeated = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
