@@ -16,13 +16,35 @@ CONVERT = (
     "python -c \"import torch, safetensors.torch as s; t = torch.load('{old}', weights_only=True); "
     "s.save_file({{k: v.contiguous() for k, v in t.items()}}, '{new}.safetensors')\""
 )
+HELD = 2**28
+"""Bytes read from a file before it is opened anew: what was read from a mapped file counts as this process's memory."""
 TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+class File:
+    """A safetensors file, of which little stays mapped in memory."""
+
+    def __init__(self, path: Path):
+        self._path, self._open, self._held = path, safe_open(path, framework="np"), 0
+
+    def keys(self) -> list[str]:
+        return self._open.keys()
+
+    def get_slice(self, name: str) -> Any:
+        return self._open.get_slice(name)
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        if self._held > HELD:
+            self._open, self._held = safe_open(self._path, framework="np"), 0
+        tensor = self._open.get_tensor(name)
+        self._held += tensor.nbytes
+        return tensor
 
 
 class Tensors(Mapping[str, np.ndarray]):
     """The tensors of some files by name, each read when it is asked for and kept by none."""
 
-    def __init__(self, files: Mapping[str, Any], names: Mapping[str, str] | None = None):
+    def __init__(self, files: Mapping[str, File], names: Mapping[str, str] | None = None):
         """files: name in a file -> the open file. names: name here -> name in a file (default: the same)."""
         self._files = files
         self._names = {name: name for name in files} if names is None else names
@@ -31,7 +53,7 @@ class Tensors(Mapping[str, np.ndarray]):
         theirs = self._names[name]
         try:
             return self._files[theirs].get_tensor(theirs)
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise CheckpointError(f"tensor {theirs} cannot be read ({error}); fetch the file again") from None
 
     def __iter__(self) -> Iterator[str]:
@@ -87,10 +109,10 @@ def find(folder: Path) -> list[Path]:
 
 def read(folder: Path) -> Tensors:
     """The tensors of one part of a model. Raises CheckpointError as ``find`` does, and for a damaged file."""
-    files: dict[str, Any] = {}
+    files: dict[str, File] = {}
     for path in find(folder):
         try:
-            file = safe_open(path, framework="np")
+            file = File(path)
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(
                 f"{path} is not a readable safetensors file ({error}); fetch or export it again"
