@@ -1,6 +1,6 @@
-"""What keeping kernels in eight bits changes.
+"""What keeping kernels, or making products, in eight bits changes.
 
-    PYTHONPATH=. python benchmarks/int8.py [--model mini]
+    PYTHONPATH=. python benchmarks/int8.py [--model mini] [--weights w8a8]
 
 Prints the relative error (norms) of text states and of one velocity, the PSNR of clips from the same noise, mean and
 worst, and the bytes of each part's weights, against the same model with its kernels as they are.
@@ -18,8 +18,9 @@ from sorajax.weights import memory
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
-    model = parser.parse_args().model
-    exact, rounded = sorajax.load(model), sorajax.load(model, weights="int8")
+    parser.add_argument("--weights", default="int8")
+    arguments = parser.parse_args()
+    exact, rounded = sorajax.load(arguments.model), sorajax.load(arguments.model, weights=arguments.weights)
     noise = exact.noise(len(PROMPTS), 11)
     texts = [np.asarray(pipe.encode_text(PROMPTS)) for pipe in (exact, rounded)]
     half = np.full(len(PROMPTS), 500, np.float32)

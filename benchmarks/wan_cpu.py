@@ -5,7 +5,8 @@
 The works: ``forward``, the transformer of Wan 2.1 1.3B on 1,280 tokens; ``vae21`` and ``vae22``, decoding 17 frames
 of 256x256; ``text``, one billion parameters of UMT5-XXL (five layers) on 128 tokens; ``run``, the whole pipeline with
 these parts, 8 guided steps to 17 frames of 256x256. Each side has a process of its own for each work and dtype; the
-other side's python needs torch==2.13.0, diffusers and transformers. Prints medians, the largest relative difference of
+other side's python needs torch==2.13.0, diffusers and transformers. In ``w8a8`` our products are of eight bits, and the
+other side is bfloat16; the VAE has none. Prints medians, the largest relative difference of
 the two results in float32, and the peak of each process's memory, loading and compiling included.
 """
 
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 WORKS = ("forward", "vae21", "vae22", "text", "run")
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "w8a8")
 LATENTS = {"vae21": (1, 5, 32, 32, 16), "vae22": (1, 5, 16, 16, 48)}
 TOKENS, STEPS, GUIDANCE = 128, 8, 5.0
 PROMPT = "a dog runs on a beach"
@@ -54,6 +55,8 @@ def main() -> None:
         for work in arguments.works.split(","):
             best: dict[str, float] = {}
             for dtype in arguments.dtypes.split(","):
+                if dtype == "w8a8" and work.startswith("vae"):
+                    continue
                 for side, seconds in compare(work, dtype, arguments.peers_python, arguments.repeats, folder).items():
                     best[side] = min(seconds, best.get(side, seconds))
             ratio = f"{best['theirs'] / best['ours']:.2f}" if len(best) == 2 else ""
@@ -131,8 +134,9 @@ def ours(work: str, dtype: str, folder: Path) -> Made:
     from sorajax.weights import folder as folders
 
     given = {name: jnp.asarray(value) for name, value in inputs(work).items()}
+    dtype, weights = ("bfloat16", dtype) if dtype == "w8a8" else (dtype, None)
     if work == "run":
-        pipe = sorajax.load(folder / "whole", dtype=dtype)
+        pipe = sorajax.load(folder / "whole", dtype=dtype, weights=weights)
 
         def run() -> Any:
             options: dict[str, Any] = {"noise": given["latents"], "steps": STEPS, "guidance": GUIDANCE}
@@ -142,7 +146,7 @@ def ours(work: str, dtype: str, folder: Path) -> Made:
     part = {"forward": "transformer", "text": "text_encoder"}.get(work, "vae")
     source = folder / ("vae22" if work == "vae22" else "whole")
     mesh = make_mesh()
-    model = folders.load_model(source, part, folders.load_config(source), mesh, dtype)
+    model = folders.load_model(source, part, folders.load_config(source), mesh, dtype, weights)
     functions: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         "transformer": (lambda m, x, t, text: m(x, t, text), (given["latents"], jnp.full(1, 500.0), given["text"])),
         "text_encoder": (lambda m, ids, mask: m(ids, mask), (given["ids"], jnp.ones((1, TOKENS), bool))),
@@ -159,7 +163,7 @@ def theirs(work: str, dtype: str, folder: Path) -> Made:
     from transformers import UMT5EncoderModel
 
     torch.set_grad_enabled(False)
-    kind = {"dtype": getattr(torch, dtype)}
+    kind = {"dtype": getattr(torch, "bfloat16" if dtype == "w8a8" else dtype)}
     given = {name: torch.from_numpy(value) for name, value in inputs(work).items()}
     latents = given["latents"].permute(0, 4, 1, 2, 3)
     last = lambda x: x.float().movedim(1, -1).numpy()  # noqa: E731

@@ -86,7 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--cache", action="store_true", help="keep velocities for several steps: faster, and a little different"
     )
-    command.add_argument("--weights", metavar="TYPE", help="int8: keep kernels in eight bits, for small memory")
+    command.add_argument(
+        "--weights",
+        metavar="TYPE",
+        help="int8: keep kernels in eight bits, for small memory; w8a8: multiply in eight bits too",
+    )
     command.add_argument("--hash-prompt", action="store_true", help="sign the prompt's SHA-256 instead of its text")
     command.add_argument("--cert", metavar="PEM", help="certificate chain to sign with (default: development identity)")
     command.add_argument("--key", metavar="PEM", help="private key of that chain")
@@ -115,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--frames", type=int, help="number of frames (default: the model's)")
     command.add_argument("--batch", type=int, default=1, help="clips at once, of all devices together (default: 1)")
     command.add_argument("--mesh", metavar="AXIS=N,...", help="try this mesh alone, as in fsdp=4,seq=2")
-    command.add_argument("--weights", default="float32", help="type of weights in memory: float32, bfloat16 or int8")
+    command.add_argument(
+        "--weights", default="float32", help="type of weights in memory: float32, bfloat16, int8 or w8a8"
+    )
     command.add_argument(
         "--parameters", default="float32", help="train: type in which weights are gathered, float32 or bfloat16"
     )

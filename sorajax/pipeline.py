@@ -348,9 +348,10 @@ def load(
     """A pipeline from the name of a model: shipped, published ("wan2.1-t2v-1.3b", "OWNER/NAME"), or a folder.
 
     dtype is that of the products, "bfloat16" or "float32" (default: float32 on CPU, else bfloat16). weights "int8"
-    keeps the blocks' kernels of text encoder and transformer in eight bits. Both may be given by part, as in
-    {"text_encoder": "int8"}. keep says whether all parts stay on the devices; if not, each is loaded when it is its
-    turn, in the place of the one before (default: as fits). mesh defaults to all devices on its data axis.
+    keeps the blocks' kernels of text encoder and transformer in eight bits; "w8a8" rounds what they multiply too, for
+    speed. Both options may be given by part, as in {"text_encoder": "int8"}. keep says whether all parts stay on the
+    devices; if not, each is loaded when it is its turn, in the place of the one before (default: as fits). mesh
+    defaults to all devices on its data axis.
 
     Raises InputError for an unknown model, or one that the devices have not the memory for, CheckpointError for
     weights that are damaged or cannot be fetched.

@@ -9,6 +9,7 @@ import jax
 
 from sorajax.config import ModelConfig
 from sorajax.errors import InputError
+from sorajax.models.quantised import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +145,8 @@ def check_dtypes(dtype: str | Mapping[str, str] | None, parts: Sequence[str]) ->
 
 
 def check_weights(weights: str | Mapping[str, str] | None, parts: Sequence[str]) -> dict[str, str | None]:
-    """What each part's kernels are kept in: "int8", or None for the dtype of its products."""
-    return _by_part("weights", weights, parts, ("int8",))
+    """What each part's kernels are kept in: "int8" or "w8a8", or None for the dtype of its products."""
+    return _by_part("weights", weights, parts, KINDS)
 
 
 def _by_part(

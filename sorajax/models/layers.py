@@ -15,6 +15,8 @@ F32 = jnp.dtype(jnp.float32)
 def matmul(x: jax.Array, w: jax.Array | Quantised, dtype: jnp.dtype) -> jax.Array:
     """x [..., i] times w [i, o] -> f32 [..., o]: operands in ``dtype``, sums in f32, backward too."""
     if isinstance(w, Quantised):
+        if w.both:
+            return w.product(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], w.shape[-1])
         return matmul(x, w.values.astype(dtype), dtype) * w.scale
     if dtype == jnp.float32:
         return jnp.matmul(x, w, preferred_element_type=jnp.float32)

@@ -59,15 +59,15 @@ TRAINED = 5
 def _placed(make: Callable[[], Any], mesh: Mesh, weights: str = "float32") -> Any:
     """The abstract result of ``make`` with its parameters' shardings; its large ones are of type ``weights``.
 
-    Of int8 are the kernels of blocks; the other large ones are bfloat16 then.
+    Of ``quantised.KINDS`` are the kernels of blocks; the other large ones are bfloat16 then.
     """
     tree = jax.eval_shape(make)
 
     def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, where: Any) -> Any:
-        if weights == quantised.INT8 and quantised.is_quantisable(path):
-            return quantised.lay_out(leaf, where)
+        if weights in quantised.KINDS and quantised.is_quantisable(path):
+            return quantised.lay_out(leaf, where, weights)
         large = any(getattr(part, "name", "") in KERNELS for part in path)
-        kind = "bfloat16" if weights == quantised.INT8 else weights
+        kind = "bfloat16" if weights in quantised.KINDS else weights
         return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(kind) if large else leaf.dtype, sharding=where)
 
     return jax.tree_util.tree_map_with_path(place, tree, shardings(tree, mesh))
@@ -77,7 +77,8 @@ def resting_bytes(request: Request) -> int:
     """Bytes that lie on all devices together between steps: weights, and when training their average and moments."""
     tree = jax.eval_shape(_parts(request)[request.task])
     count = sum(leaf.size for leaf in jax.tree.leaves(tree))
-    return count * jnp.dtype(request.weights).itemsize * (TRAINED if request.task == "train" else 1)
+    kept = "int8" if request.weights in quantised.KINDS else request.weights
+    return count * jnp.dtype(kept).itemsize * (TRAINED if request.task == "train" else 1)
 
 
 def _array(mesh: Mesh, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:

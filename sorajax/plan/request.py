@@ -7,7 +7,7 @@ from typing import Any
 
 from sorajax.config import ModelConfig, from_dict
 from sorajax.errors import InputError
-from sorajax.models.quantised import INT8
+from sorajax.models.quantised import KINDS
 from sorajax.models.remat import POLICIES
 from sorajax.plan.chips import CHIPS
 from sorajax.train import config as configs
@@ -41,7 +41,7 @@ class Request:
         """Raises InputError for an unknown task and for sizes that the model cannot make."""
         if self.task not in TASKS:
             raise InputError(f"task {self.task!r} is unknown; known: {', '.join(TASKS)}")
-        kept = WEIGHTS if self.task in ("train", "decode") else (*WEIGHTS, INT8)
+        kept = WEIGHTS if self.task in ("train", "decode") else (*WEIGHTS, *KINDS)
         if self.weights not in kept:
             raise InputError(f"weights {self.weights!r} is unknown to {self.task}; known: {', '.join(kept)}")
         if self.parameters not in WEIGHTS:

@@ -137,7 +137,7 @@ def _read(match: Match, tensors: Mapping[str, Any]) -> Any:
 
     if not match.stacked or (want.size * want.dtype.itemsize <= SMALL and not quantised):
         whole = put(np.stack([one(name) for name in match.names]) if match.stacked else one(match.names[0]), spread)
-        return jax.jit(quantise)(whole) if quantised else whole
+        return jax.jit(quantise, static_argnums=1)(whole, want.both) if quantised else whole
     layer = None if spread is None else jax.sharding.NamedSharding(spread.mesh, PartitionSpec(*spread.spec[1:]))
     where = jax.tree.map(lambda leaf: leaf.sharding, want) if spread else None
     whole = jax.jit(lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), want), out_shardings=where)()
@@ -148,7 +148,7 @@ def _read(match: Match, tensors: Mapping[str, Any]) -> Any:
 
 @partial(jax.jit, donate_argnums=0)
 def _set_layer(whole: Any, layer: jax.Array, i: jax.Array) -> Any:
-    new = quantise(layer) if isinstance(whole, Quantised) else layer
+    new = quantise(layer, whole.both) if isinstance(whole, Quantised) else layer
     return jax.tree.map(lambda old, one: jax.lax.dynamic_update_index_in_dim(old, one, i, 0), whole, new)
 
 

@@ -53,15 +53,15 @@ def abstract_model(
 ) -> Any:
     """The part as a module of shapes, types and shardings, without values: what ``load_model`` fills.
 
-    Kernels are of ``dtype``, that of the products they are for; ``weights="int8"`` makes those of a transformer's or
-    text encoder's blocks ``Quantised``. The embedding is bfloat16 if ``low``.
+    Kernels are of ``dtype``, that of the products they are for; ``weights``, one of ``quantised.KINDS``, makes those
+    of a transformer's or text encoder's blocks ``Quantised``. The embedding is bfloat16 if ``low``.
     """
     abstract = nnx.eval_shape(lambda: MODELS[part](config, jnp.dtype(dtype)))
     kept = {"kernel": dtype, "embedding": "bfloat16" if low else "float32"}
 
     def lay_out(path: Any, leaf: jax.ShapeDtypeStruct, where: NamedSharding) -> Any:
-        if weights == quantised.INT8 and part != "vae" and quantised.is_quantisable(path):
-            return quantised.lay_out(leaf, where)
+        if weights in quantised.KINDS and part != "vae" and quantised.is_quantisable(path):
+            return quantised.lay_out(leaf, where, weights)
         kind = next((kept[name] for key in path if (name := getattr(key, "name", "")) in kept), leaf.dtype)
         return jax.ShapeDtypeStruct(leaf.shape, kind, sharding=where)
 

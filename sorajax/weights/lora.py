@@ -162,7 +162,7 @@ def merge(model: DiT, loras: Sequence[tuple[Lora, float]]) -> dict[tuple[Any, ..
         value = old.astype(jnp.float32)
         for i, change, scale in added:
             value = _add(value, *_factors(change, match), np.float32(scale), np.int32(i), match.stacked)
-        merged[match.path] = quantise(value) if isinstance(old, Quantised) else value.astype(old.dtype)
+        merged[match.path] = quantise(value, old.both) if isinstance(old, Quantised) else value.astype(old.dtype)
     return merged
 
 
