@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from sorajax.errors import ConfigError
@@ -271,12 +272,31 @@ def repeat_up(x: jax.Array, dout: int, factor_t: int, factor_s: int, *, first: b
 
     The first frame of a video gives one frame, the last of its ``factor_t``.
     """
-    b, t, h, w, c = x.shape
-    repeats = dout * factor_t * factor_s * factor_s // c
-    x = jnp.broadcast_to(x[..., None], (*x.shape, repeats))
-    x = x.reshape(b, t, h, w, dout, factor_t, factor_s, factor_s).transpose(0, 1, 5, 2, 6, 3, 7, 4)
-    x = x.reshape(b, t * factor_t, h * factor_s, w * factor_s, dout)
-    return x[:, factor_t - 1 :] if first else x
+    repeats = dout * factor_t * factor_s * factor_s // x.shape[-1]
+
+    def pixels(*place: int) -> jax.Array:
+        """[b, t, h, w, dout] of one frame, row and column in each cell."""
+        cell = (factor_t, factor_s, factor_s)
+        return _channels(x, (np.arange(dout) * math.prod(cell) + np.ravel_multi_index(place, cell)) // repeats)
+
+    # Axis by axis, channels last: a TPU would pad a last axis of two to 128.
+    rows = [[_woven([pixels(a, r, s) for s in range(factor_s)], 3) for r in range(factor_s)] for a in range(factor_t)]
+    y = _woven([_woven(frame, 2) for frame in rows], 1)
+    return y[:, factor_t - 1 :] if first else y
+
+
+def _channels(x: jax.Array, index: np.ndarray) -> jax.Array:
+    """x[..., index], as a slice where the index has even steps."""
+    first, steps = int(index[0]), np.unique(np.diff(index))
+    if len(steps) == 1 and steps[0] > 0:
+        return x[..., first : int(index[-1]) + 1 : int(steps[0])]
+    return x[..., index]
+
+
+def _woven(parts: list[jax.Array], axis: int) -> jax.Array:
+    """Arrays of one shape as one, taking from each in turn along ``axis``."""
+    whole, shape = jnp.stack(parts, axis + 1), parts[0].shape
+    return whole.reshape(*shape[:axis], shape[axis] * len(parts), *shape[axis + 1 :])
 
 
 def _joined(parts: list[jax.Array]) -> jax.Array:

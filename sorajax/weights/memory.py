@@ -67,7 +67,9 @@ def decoding(vae: VAEConfig, dtype: str, shape: tuple[int, int, int], cells: tup
         h, w = (tiles.window(size, own, around) for size, own in zip((h, w), cells, strict=True))
     latent_frame = h * w * (vae.spatial_factor // (vae.patch_size or 1)) ** 2 * vae.temporal_factor
     pixels = t * tile[0] * tile[1] * vae.spatial_factor**2 * vae.temporal_factor
-    return features + FRAMES * 12 * pixels + FEATURES * width * latent_frame * (vae.decoder_base_dim or vae.base_dim)
+    base = vae.decoder_base_dim or vae.base_dim
+    widest = base * (vae.dim_mult[1] if vae.is_residual else 1)  # in 2.2 the upsampling before keeps its channels
+    return features + FRAMES * 12 * pixels + FEATURES * width * latent_frame * widest
 
 
 def tile(vae: VAEConfig, dtype: str, shape: tuple[int, ...], budget: int) -> tuple[int, int] | None:
