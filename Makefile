@@ -1,5 +1,6 @@
 # make demo   a clip from a prompt, and what the verifier says of it
 # make test   everything the tests need, then the tests
+# make test-live  the tests that run diffusers, transformers and PEFT beside ours; needs Python 3.11 on Linux
 # make check  ruff, pyright, import-linter, tests
 # make lint   the first three alone
 # make bench-provenance  from a stripped copy back to its credentials, the ledger's speed, mutants of signed files
@@ -10,6 +11,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
+LIVE ?= .venv-live
 PROMPT ?= a dog runs to the left on a beach at sunset
 SEED ?= 7
 CLIP ?= demo/clip.mp4
@@ -27,7 +29,7 @@ TEST := $(VENV)/.test-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint bench-provenance bench-watermark clean
+.PHONY: demo test test-live check lint bench-provenance bench-watermark clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)
@@ -38,6 +40,10 @@ demo: $(RUN)
 
 test: $(TEST)
 	$(BIN)/python -m pytest $(TESTS)
+
+# An environment on top of the tests' own, so that only the other implementations are installed in it.
+test-live: $(LIVE)/.ready
+	$(LIVE)/bin/python -m pytest tests -m live
 
 check: lint test
 
@@ -61,6 +67,15 @@ bench-watermark: $(RUN) $(PEERS)/.ready
 		> $(BENCH)/tables.part
 	@mv $(BENCH)/tables.part $(BENCH)/tables.md && cat $(BENCH)/tables.md
 
+$(LIVE)/.ready: $(TEST)
+	@$(PYTHON) -m venv --clear $(LIVE)
+	@echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+		> $$($(LIVE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth
+	@$(LIVE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	@$(LIVE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		diffusers==0.42.1 transformers==5.24.0 accelerate peft==0.21.2
+	@touch $@
+
 # --no-deps: invisible-watermark asks for PyTorch, which is not needed here. Without these packages peers are left out.
 $(PEERS)/.ready:
 	@$(PYTHON) -m venv --clear $(PEERS)
@@ -71,7 +86,7 @@ $(PEERS)/.ready:
 		echo "The other watermarks cannot be installed here; they are left out" >&2
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist demo
+	rm -rf $(VENV) $(PEERS) $(LIVE) build dist demo
 
 $(RUN): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--runs", default="runs", metavar="DIR", help="where runs are kept (default: runs)")
     command.add_argument("--minutes", type=float, help="stop after so many minutes; the same command goes on later")
     command.add_argument("--steps", type=int, help="train to this step instead of the config's")
+    command.add_argument("--accept", default="", metavar="KEY,...", help="go on although these keys were changed")
     _add_hosts(command)
     command.set_defaults(run=_train)
 
@@ -259,7 +260,8 @@ def _train(arguments: argparse.Namespace) -> int:
     config = configs.load(arguments.config)
     if arguments.steps is not None:
         config = dataclasses.replace(config, steps=arguments.steps)
-    folder = train(config, runs=Path(arguments.runs), minutes=arguments.minutes)
+    accept = tuple(key for key in arguments.accept.split(",") if key)
+    folder = train(config, runs=Path(arguments.runs), minutes=arguments.minutes, accept=accept)
     if arguments.writes:
         print(folder)
     return 0

@@ -26,6 +26,13 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test beside another implementation, run live, needs that one's packages."""
+    for mark in item.iter_markers("live"):
+        for package in mark.args:
+            pytest.importorskip(package)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root folder."""

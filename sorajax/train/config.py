@@ -71,6 +71,24 @@ class VaeLossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """What becomes of a step whose loss or gradient is not finite, or whose loss leaps up. It changes no weight."""
+
+    policy: str = "stop"
+    """"stop" ends the run and tells the batch; "skip" writes the batch down and goes on with the next."""
+    spike: float = 0.0
+    """How many standard deviations above the mean of late the loss is, for it to leap; 0: it never does."""
+    patience: int = 10
+    """Steps in a row that may be skipped; one more ends the run."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("stop", "skip"):
+            raise ConfigError(f"guard.policy: {self.policy!r} is unknown; known: stop, skip")
+        if not 0 <= self.spike < float("inf"):
+            raise ConfigError(f"guard.spike: {self.spike} is not a number of standard deviations; 0 for none, or above")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One stage of training. Parts are read from and exported to ``<runs>/<model name>/model``."""
 
@@ -81,6 +99,7 @@ class TrainConfig:
     mesh: MeshConfig = field(default_factory=MeshConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
     vae_loss: VaeLossConfig = field(default_factory=VaeLossConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
     steps: int = 10000
     batch: int = 32
     seed: int = 0
@@ -109,10 +128,8 @@ class TrainConfig:
                 raise ConfigError(f"{key}: {getattr(self, key)} is too small; at least 1")
 
 
-FIXED = ("objective", "model", "world", "optimizer", "video", "vae_loss", "batch", "seed", "dtype", "parameters")
-"""What may not change between a checkpoint and its resumption; steps and intervals may."""
 OWN = {"video": "video", "vae_loss": "vae"}
-"""Of these, what concerns one objective alone."""
+"""Tables that concern one objective alone."""
 
 
 def load(path: str | Path) -> TrainConfig:

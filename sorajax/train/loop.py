@@ -1,17 +1,18 @@
 """The ordered loop around the pure step: restore, train, log, evaluate, save, export."""
 
+import contextlib
 import dataclasses
-import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from sorajax import mesh as meshes
@@ -19,12 +20,20 @@ from sorajax.checkpoint import Checkpoints, check_shared
 from sorajax.data.loader import batches
 from sorajax.errors import CheckpointError, TrainingError
 from sorajax.hosts import arrays
-from sorajax.train.config import FIXED, OWN, TrainConfig
+from sorajax.train import resume
+from sorajax.train.config import TrainConfig
+from sorajax.train.guard import Guard
+from sorajax.train.log import Log
 from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes
 
 
 def train(
-    config: TrainConfig, *, runs: Path = Path("runs"), minutes: float | None = None, progress: bool = True
+    config: TrainConfig,
+    *,
+    runs: Path = Path("runs"),
+    minutes: float | None = None,
+    progress: bool = True,
+    accept: Sequence[str] = (),
 ) -> Path:
     """Run one stage of training to ``config.steps``, or for ``minutes``; resumes what is in its folder.
 
@@ -32,23 +41,40 @@ def train(
     Several processes (``sorajax.hosts.start.join``) call it alike, with one folder that all of them see: each makes
     its rows of a batch and saves its part of a checkpoint, process 0 writes the rest, and a signal to one ends all.
 
-    Raises TrainingError when the loss is no longer finite, CheckpointError when the saved run is another one,
-    ConfigError when the processes do not share the folder.
+    It resumes from the newest checkpoint that is whole; others are put aside with a warning. A config that changed
+    since is refused unless that is harmless (``sorajax.train.resume``) or ``accept`` names the keys. Steps that would
+    do harm are not applied (``config.guard``). Of a checkpoint that cannot be written there is a warning.
+
+    Raises TrainingError when ``config.guard`` ends the run, CheckpointError when the saved run is another one or cannot
+    be read, or the last state could not be saved, ConfigError when the processes do not share the folder.
     """
     folder = runs / config.model.name / config.objective
     model_folder = runs / config.model.name / "model"
     folder.mkdir(parents=True, exist_ok=True)
     check_shared(folder)
+    with contextlib.closing(Checkpoints(folder / "checkpoints")) as checkpoints:
+        return _train(config, folder, model_folder, checkpoints, minutes, progress, accept)
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    model_folder: Path,
+    checkpoints: Checkpoints,
+    minutes: float | None,
+    progress: bool,
+    accept: Sequence[str],
+) -> Path:
     objective = make_objective(config, model_folder)
     mesh = meshes.make_mesh(**dataclasses.asdict(config.mesh))
     optimizer = make_optimizer(config.optimizer, config.steps)
 
-    checkpoints = Checkpoints(folder / "checkpoints")
-    seconds = 0.0
-    if (latest := checkpoints.latest()) is not None:
-        about = checkpoints.about(latest)
-        _same_run(about["config"], _plain(config), folder)
-        state, seconds = checkpoints.restore(latest, state_shapes(objective, optimizer, mesh)), about["seconds"]
+    seconds, guard, changed = 0.0, Guard(config.guard), []
+    if (newest := checkpoints.newest_whole()) is not None:
+        about = checkpoints.about(newest)
+        changed = resume.check(about["config"], resume.plain(config), folder, accept)
+        state, seconds = checkpoints.restore(newest, state_shapes(objective, optimizer, mesh)), about["seconds"]
+        guard = Guard(config.guard, **about.get("guard", {}))
     else:
         state = init_state(objective, optimizer, config.seed, mesh)
         state = _warm(objective, state) if config.warm_start else state
@@ -71,34 +97,51 @@ def train(
         make(start)  # what is made once, such as latents on disk, is made where Ctrl-C still breaks in
     source = batches(make, start=start, stop=config.steps) if start < config.steps else iter(())
     began, deadline = time.monotonic(), None if minutes is None else time.monotonic() + 60 * minutes
-    log = _Log(folder / "log.jsonl")
+    log = Log(folder / "log.jsonl", start)
+    if newest is not None and start < config.steps:
+        log.write(start, {"event": "resumed", "changed": changed})
+        for line in changed:
+            tqdm.write(f"since step {start}: {line}", file=sys.stderr)
     ending: list[str] = []
     stop = arrays.StopFlag(mesh)
-    done, looked = start, start
+    done, unseen, limit = start, [], _limit(guard, mesh)
     quiet = not (progress and arrays.is_primary())
     with _signals(ending), tqdm(total=config.steps, initial=start, disable=quiet, file=sys.stderr) as bar:
         bar.set_description(config.objective)
 
-        def save() -> None:
+        def save() -> bool:
             spent = seconds + time.monotonic() - began
-            checkpoints.save(done, state, {"config": _plain(config), "seconds": spent})
+            about = {"config": resume.plain(config), "seconds": spent, "guard": guard.plain()}
+            return checkpoints.save(done, state, about)
 
         def look() -> dict[str, float]:
-            values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-            _check_finite(values, done, checkpoints.latest())
-            return values
+            """The metrics of the last step; all that were not yet seen are judged."""
+            seen = [{k: float(v) for k, v in values.items()} for values in jax.device_get(unseen)]
+            for number, values in enumerate(seen, done - len(seen) + 1):
+                if (wrong := guard.observe(values)) is not None:
+                    names = objective.names(number - 1)
+                    log.write(number, {"event": "skipped", "reason": wrong, "batch": names, **values})
+                    if guard.must_stop():
+                        checkpoints.wait()
+                        raise TrainingError(_hopeless(number, wrong, names, checkpoints.latest(), log.path))
+                    tqdm.write(f"step {number} was skipped: {wrong} ({_few(names)})", file=sys.stderr)
+            unseen.clear()
+            return seen[-1]
 
         while done < config.steps and not stop(bool(ending)):
             batch = arrays.place_rows(next(source), mesh, objective.size(done))
-            state, metrics = step(state, frozen, batch)
+            state, metrics = step(state, frozen, batch, limit)
+            unseen.append(metrics)
             done += 1
             if deadline is not None and time.monotonic() > deadline:
                 ending.append("time")
             bar.update()
             due = [done == config.steps or done % every == 0 for every in intervals]
             if any(due):  # nothing is kept of a step that was not looked at
-                values, looked = look(), done
+                values = look()
             if due[0]:
+                guard.fold()
+                limit = _limit(guard, mesh)
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
                 rate = (done - start) * config.batch / (time.monotonic() - began)
                 log.write(done, values | {"samples_per_second": rate, "seconds": seconds + time.monotonic() - began})
@@ -107,13 +150,17 @@ def train(
                 export()
             if due[2]:
                 save()
-        if done > looked:
+        if unseen:
             look()
-        if done > start and checkpoints.latest() != done:
-            save()
-        checkpoints.close()
+        checkpoints.wait()  # for one that may be that of this step
+        saved = done == start or checkpoints.latest() == done or (save() and checkpoints.wait())
     if done > start or not arrays.broadcast(model_folder.exists()):
         export()
+    if not saved:
+        raise CheckpointError(
+            f"step {done} could not be saved in {folder}; free some space there and run again, from "
+            f"{'the beginning' if (kept := checkpoints.latest()) is None else f'the checkpoint of step {kept}'}"
+        )
     return model_folder
 
 
@@ -138,47 +185,20 @@ def _warm(objective: Any, state: TrainState) -> TrainState:
     return dataclasses.replace(state, model=model, ema=jax.tree.map(lambda x: x.copy(), model))
 
 
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    kept = [key for key in FIXED if OWN.get(key, config.objective) == config.objective]
-    values = dataclasses.asdict(config)
-    return json.loads(json.dumps({key: values[key] for key in kept}))
+def _limit(guard: Guard, mesh: Mesh) -> jax.Array:
+    return arrays.place(np.float32(guard.limit()), NamedSharding(mesh, PartitionSpec()))
 
 
-def _same_run(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    saved = {"parameters": "float32"} | saved  # which checkpoints did not always name
-    changed = [
-        f"{key}.{name}: {saved[key].get(name)!r} -> {now[key].get(name)!r}"
-        for key in now
-        if isinstance(now[key], dict)
-        for name in now[key]
-        if saved[key].get(name) != now[key].get(name)
-    ] + [f"{k}: {saved[k]!r} -> {now[k]!r}" for k in now if not isinstance(now[k], dict) and saved[k] != now[k]]
-    if changed:
-        raise CheckpointError(
-            f"{folder} holds a run of another config ({'; '.join(changed[:3])}); "
-            "restore the config, or move that folder away to start anew"
-        )
+def _hopeless(step: int, wrong: str, names: list[str], saved: int | None, log: Path) -> str:
+    kept = "no checkpoint was written yet" if saved is None else f"the checkpoint of step {saved} is kept"
+    return (
+        f"step {step}: {wrong}; {kept}; its batch ({_few(names)}) is written down in {log}: lower "
+        'optimizer.learning_rate or clip_norm, or set guard.policy = "skip" to go on without such batches'
+    )
 
 
-def _check_finite(values: dict[str, float], step: int, saved: int | None) -> None:
-    bad = [name for name, value in values.items() if not np.isfinite(value)]
-    if bad:
-        kept = "no checkpoint was written yet" if saved is None else f"the checkpoint of step {saved} is kept"
-        raise TrainingError(
-            f"step {step}: {', '.join(bad)} is not finite; {kept}: lower optimizer.learning_rate or clip_norm"
-        )
-
-
-class _Log:
-    """JSON lines, one a record, by process 0."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        if arrays.is_primary():
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **values}) + "\n")
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 class _signals:

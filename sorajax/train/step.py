@@ -1,5 +1,6 @@
 """The pure training step, and what an objective must offer to be trained by it."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,10 @@ class Objective(Protocol):
 
     def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
         """Host arrays [b, ...] of batch ``index``, a function of the seed and the index alone; or only its ``rows``."""
+        ...
+
+    def names(self, index: int) -> list[str]:
+        """What each row of batch ``index`` was made of, for a person to find it again."""
         ...
 
     def loss(
@@ -139,14 +144,18 @@ def make_update(
     ema: float,
     seed: int,
     parameters: str = "float32",
-) -> Callable[[TrainState, Any, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
-    """The step (state, frozen, batch) -> (state, metrics) as a pure function.
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """The step (state, frozen, batch, limit) -> (state, metrics) as a pure function.
 
     Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one. ``parameters``
-    is the type in which kernels are used and gradients summed over devices; the state's own are what they are.
+    is the type in which kernels are used and gradients summed over devices; the state's own are what they are. Where
+    the loss is above ``limit`` (f32 []; none if it is not given), or it or the gradient is not finite, nothing but the
+    step's number changes, and the metric ``skipped`` is 1.
     """
 
-    def update(state: TrainState, frozen: Any, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Metrics]:
+    def update(
+        state: TrainState, frozen: Any, batch: Mapping[str, jax.Array], limit: jax.Array | float = jnp.inf
+    ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         grad = jax.value_and_grad(objective.loss, has_aux=True)
         (loss, metrics), grads = grad(_used(state.model, jnp.dtype(parameters)), frozen, batch, key)
@@ -155,8 +164,12 @@ def make_update(
         model = optax.apply_updates(state.model, updates)
         decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
         average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema, model)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
-        new = TrainState(step=state.step + 1, model=model, ema=average, opt_state=opt_state)
+        norm = optax.global_norm(grads)
+        good = jnp.isfinite(loss) & jnp.isfinite(norm) & (loss <= limit)
+        metrics = {"loss": loss, "grad_norm": norm, "skipped": 1.0 - good, **metrics}
+        new = TrainState(step=state.step, model=model, ema=average, opt_state=opt_state)
+        new = jax.tree.map(partial(jnp.where, good), new, state)
+        new = dataclasses.replace(new, step=state.step + 1)
         return jax.lax.with_sharding_constraint(new, shardings(new, mesh)), metrics  # as it came: compiled once
 
     return update
@@ -174,14 +187,16 @@ def _used(model: Any, dtype: jnp.dtype) -> Any:
 
 def make_step(
     objective: Objective, optimizer: optax.GradientTransformation, mesh: Mesh, **options: Any
-) -> Callable[[TrainState, Any, Mapping[str, np.ndarray]], tuple[TrainState, Metrics]]:
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """``make_update`` compiled, with its options. The old state's memory is given up; the batch is one of host arrays,
     the same in every process, or is on the mesh already, as ``frozen`` must be: nothing else is moved in a step."""
     compiled = jax.jit(make_update(objective, optimizer, mesh, **options), donate_argnums=0)
 
-    def step(state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, Metrics]:
+    def step(
+        state: TrainState, frozen: Any, batch: Mapping[str, np.ndarray], *limit: jax.Array
+    ) -> tuple[TrainState, Metrics]:
         placed = {k: place(v, batch_sharding(mesh, np.shape(v))) for k, v in batch.items()}
         with jax.set_mesh(mesh), jax.transfer_guard("disallow"):
-            return compiled(state, frozen, placed)
+            return compiled(state, frozen, placed, *limit)
 
     return step

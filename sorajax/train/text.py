@@ -118,6 +118,10 @@ class TextObjective:
         shape = (len(labels), 2, -1)
         return {"ids": ids.reshape(shape), "mask": mask.reshape(shape), "labels": np.array(labels, np.int32)}
 
+    def names(self, index: int) -> list[str]:
+        """The clips whose captions make a batch."""
+        return [f"clip {i}" for i in range(index * self.config.batch, (index + 1) * self.config.batch)]
+
     def loss(
         self, model: TextModel, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, Metrics]:

@@ -69,6 +69,11 @@ class VaeObjective:
         frames, alpha = (np.stack(arrays) for arrays in zip(*clips, strict=True))
         return {"frames": frames, "alpha": alpha}
 
+    def names(self, index: int) -> list[str]:
+        """The clips of a batch."""
+        first = index * self.config.batch
+        return [f"clip {i}" for i in range(first, first + self.size(index))]
+
     def loss(
         self, model: VAE, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, Metrics]:

@@ -74,9 +74,8 @@ class VideoObjective:
 
     def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
         """latents f32 [b, t, h, w, c], cover f32 [b, t, h, w], ids int32 [b, l], mask bool [b, l]."""
-        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, index]))
         latents, cover = self.clips()
-        chosen = rng.integers(len(latents), size=self.config.batch)
+        rng, chosen = self._drawn(index)
         captions = [self._caption(int(i), rng) for i in chosen]  # all of them: each is drawn after the one before
         if rows is not None:
             chosen, captions = chosen[rows], [captions[i] for i in rows]
@@ -87,6 +86,15 @@ class VideoObjective:
             "ids": ids,
             "mask": mask,
         }
+
+    def names(self, index: int) -> list[str]:
+        """The clips of a batch."""
+        return [f"clip {i}" for i in self._drawn(index)[1]]
+
+    def _drawn(self, index: int) -> tuple[np.random.Generator, np.ndarray]:
+        """The clips of a batch, and the generator that goes on from there."""
+        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, index]))
+        return rng, rng.integers(self.config.video.clips, size=self.config.batch)
 
     def _caption(self, clip: int, rng: np.random.Generator) -> str:
         languages = self.config.world.languages

@@ -43,12 +43,11 @@ def test_a_run_equals_diffusers(solver, steps, shift):
     agree(ours(solver, steps, shift), expected)
 
 
+@pytest.mark.live("torch", "diffusers")
 @pytest.mark.parametrize(
     ("solver", "steps", "shift"), [*RUNS, ("unipc", 3, 3.0), ("unipc", 50, 5.0), ("euler", 7, 2.5)]
 )
 def test_a_run_equals_diffusers_live(solver, steps, shift):
-    pytest.importorskip("torch")
-    pytest.importorskip("diffusers")
     agree(ours(solver, steps, shift), reference(solver, steps, shift))
 
 

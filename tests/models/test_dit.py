@@ -40,10 +40,9 @@ def test_velocity_equals_the_stored_reference():
             assert relative(velocity, golden[f"{name}/velocity/{i}"]) < 1e-5
 
 
+@pytest.mark.live("torch", "diffusers")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_velocity_equals_diffusers_run_live(seed):
-    pytest.importorskip("torch")
-    pytest.importorskip("diffusers")
     for values in make_dit.CONFIGS.values():
         batch = make_dit.inputs(values, (2, 8, 6), seed)
         weights, (velocity,) = make_dit.reference(values, [batch], seed)

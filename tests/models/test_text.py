@@ -50,6 +50,7 @@ def test_states_equal_the_reference(encoder, golden, length):
     assert relative_error(states, golden[f"states/{length}"]) < 1e-5
 
 
+@pytest.mark.live("torch", "transformers")
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     "change",
@@ -57,8 +58,6 @@ def test_states_equal_the_reference(encoder, golden, length):
     ids=["tiny", "deeper", "more buckets"],
 )
 def test_states_equal_the_reference_live(change, seed):
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
     config = TINY | change
     batches = [inputs(length, config["vocab_size"], seed) for length in (2, 7, 150)]
     weights, states = reference(config, batches, seed)
@@ -71,9 +70,9 @@ def test_position_buckets_equal_the_reference(golden):
     np.testing.assert_array_equal(relative_buckets(512, 32, 128), golden["buckets"])
 
 
+@pytest.mark.live("transformers")
 @pytest.mark.parametrize(("count", "max_distance"), [(32, 128), (8, 20), (16, 64)])
 def test_position_buckets_equal_the_reference_live(count, max_distance):
-    pytest.importorskip("transformers")
     np.testing.assert_array_equal(relative_buckets(300, count, max_distance), buckets(300, count, max_distance))
 
 

@@ -40,12 +40,11 @@ def test_prompts_are_cleaned(prompt, cleaned):
     assert clean(prompt) == cleaned
 
 
+@pytest.mark.live("torch", "diffusers")
 @pytest.mark.parametrize(
     "prompt", ["  a  dog", "&lt;b&gt; &amp;amp;", "la caÃ±a", "ＤＯＧ\u200b “x”", "一只狗，\n在海边", "نجمة  صغيرة"]
 )
 def test_cleaning_equals_diffusers_live(prompt):
-    pytest.importorskip("torch")
-    pytest.importorskip("diffusers")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diffusers' own, while it is imported
         from diffusers.pipelines.wan.pipeline_wan import prompt_clean

@@ -53,10 +53,9 @@ def test_an_image_is_the_first_frame_of_a_video():
     assert worst(decode(model("wan22"), latents[:, :1]), golden["wan22/frames"][:, :1]) < 1e-5
 
 
+@pytest.mark.live("torch", "diffusers")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_moments_and_frames_equal_diffusers_run_live(layout):
-    pytest.importorskip("torch")
-    pytest.importorskip("diffusers")
     video, latents = make_vae.inputs(make_vae.CONFIGS[layout], seed=2)
     theirs, ours = make_vae.reference(make_vae.CONFIGS[layout], video, latents, seed=3), model(layout, seed=3)
     exported = export_vae(ours)

@@ -52,10 +52,9 @@ def test_a_guided_run_equals_the_stored_one_of_diffusers(models, family):
     agree(ours | {"text": ours["text"][:, :32]}, theirs)
 
 
+@pytest.mark.live("torch", "diffusers")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_guided_run_equals_diffusers_run_live(tmp_path, family):
-    pytest.importorskip("torch")
-    pytest.importorskip("diffusers")
     model = tiny.write_wan(tmp_path / "model", family, seed=1)
     theirs = make_pipeline.reference(model, family, seed=2)
     agree(make_pipeline.ours(sorajax.load(model), family, 2, theirs["frames"]), theirs)

@@ -179,10 +179,12 @@ def test_what_does_not_fit_is_named_and_nothing_is_changed(pipe, tmp_path):
     assert all(np.array_equal(value, before[name]) for name, value in export_dit(pipe.dit).items())
 
 
+@pytest.mark.live("peft", "torch", "diffusers")
 @pytest.mark.parametrize("style", ["peft", "comfyui"])
 def test_the_velocity_equals_that_of_diffusers_with_the_same_file(folder, tmp_path, style):
-    pytest.importorskip("peft")
-    torch, diffusers = pytest.importorskip("torch"), pytest.importorskip("diffusers")
+    import diffusers
+    import torch
+
     pipe, theirs = sorajax.load(folder), diffusers.WanPipeline.from_pretrained(folder)
     made = factors(export_dit(pipe.dit))
     path = write(tmp_path / "dog.safetensors", style, {m: made[m] for m in MODULES})
