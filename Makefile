@@ -3,6 +3,7 @@
 # make test-live  the tests that run diffusers, transformers and PEFT beside ours; needs Python 3.11 on Linux
 # make check  ruff, pyright, import-linter, tests
 # make lint   the first three alone
+# make chaos  a training run killed twenty times, whose losses must be those of one that was left alone
 # make bench-provenance  from a stripped copy back to its credentials, the ledger's speed, mutants of signed files
 # make bench-watermark   what the watermark survives, beside others: hours, but it can be stopped and continued
 #
@@ -20,6 +21,8 @@ JOBS ?= 2
 WINDOWS ?= 100000
 BENCH ?= runs/watermark-bench
 MUTANTS ?= 50000
+KILLS ?= 20
+PROCESSES ?= 1
 
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -29,7 +32,7 @@ TEST := $(VENV)/.test-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-live check lint bench-provenance bench-watermark clean
+.PHONY: demo test test-live check lint chaos bench-provenance bench-watermark clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)
@@ -52,6 +55,9 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+chaos: $(RUN)
+	PYTHONPATH=. $(BIN)/python benchmarks/chaos.py --kills $(KILLS) --processes $(PROCESSES)
 
 bench-provenance: $(RUN)
 	PYTHONPATH=. $(BIN)/python benchmarks/provenance_recovery.py --jobs $(JOBS)

@@ -107,6 +107,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_hosts(command)
     command.set_defaults(run=_train)
 
+    data = commands.add_parser("data", help="prepare footage to train on", allow_abbrev=False)
+    tasks = data.add_subparsers(metavar="TASK", required=True)
+    command = tasks.add_parser("prepare", help="scan, filter and encode videos", allow_abbrev=False)
+    command.add_argument("paths", nargs="+", metavar="PATH", help="folders, videos, .csv or .jsonl lists, .tar files")
+    command.add_argument("--out", required=True, metavar="DIR", help="where lists, report and shards go")
+    command.add_argument("--model", metavar="MODEL", help="encode what is kept for this model to train on")
+    command.add_argument("--flips", action="store_true", help="encode each clip mirrored as well")
+    command.add_argument("--limit", nargs="+", default=[], metavar="NAME=X", help="limits, as in min_seconds=2")
+    command.add_argument("--check", nargs="+", default=[], metavar="MODULE:FUNCTION", help="filters of your own")
+    command.add_argument("--captioner", metavar="MODULE:FUNCTION", help="captions scenes that have none")
+    command.add_argument("--workers", type=int, help="processes that scan (default: one a core)")
+    command.set_defaults(run=_prepare, joins=False, coordinator=None, processes=None, process=None)
+
     command = commands.add_parser("export", help="write a model in diffusers layout", allow_abbrev=False)
     command.add_argument("model", metavar="MODEL", help="a model folder, or the name of a published model")
     command.add_argument("folder", metavar="FOLDER", help="the folder to write, which must not be there")
@@ -264,6 +277,28 @@ def _train(arguments: argparse.Namespace) -> int:
     folder = train(config, runs=Path(arguments.runs), minutes=arguments.minutes, accept=accept)
     if arguments.writes:
         print(folder)
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    from sorajax.footage import hooks
+    from sorajax.footage.prepare import REPORT, prepare
+
+    out = Path(arguments.out)
+    summary = prepare(
+        [Path(path) for path in arguments.paths],
+        out,
+        hooks.limits(arguments.limit),
+        workers=arguments.workers,
+        checks=[hooks.function(name) for name in arguments.check],
+        captioner=None if arguments.captioner is None else hooks.function(arguments.captioner),
+    )
+    print(f"{summary}\n{out / REPORT}")
+    if arguments.model is not None:
+        from sorajax.footage.encode import encode
+        from sorajax.pipeline import load
+
+        print(encode(load(arguments.model), out, flips=arguments.flips))
     return 0
 
 

@@ -45,16 +45,24 @@ class MeshConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoConfig:
-    """How the transformer learns from cached latents of the world's clips."""
+    """How the transformer learns from cached latents: of the drawn world's clips, or of real ones."""
 
+    data: tuple[str, ...] = ()
+    """Folders of shards from ``sorajax data prepare --model``; without any, the drawn world is trained on."""
+    weights: tuple[float, ...] = ()
+    """How often each of ``data`` is drawn from, as shares; without, all alike."""
     clips: int = 16384
-    """Clips rendered and encoded once, then drawn from in a random order."""
+    """Of the drawn world: rendered and encoded once, then drawn from in a random order."""
     caption_dropout: float = 0.1
     foreground: float = 0.0
     """Extra weight of latent cells that an object covers."""
     sigma_mean: float = 0.0
     sigma_std: float = 1.0
     shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weights and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
+            raise ConfigError(f"video.weights: {list(self.weights)} for {len(self.data)} folders; one above 0 for each")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +122,8 @@ class TrainConfig:
     log_every: int = 20
     checkpoint_every: int = 500
     evaluate_every: int = 1000
+    start: str = ""
+    """A model, by name or folder, whose parts a new run begins with; "mini" is that of the package."""
     warm_start: bool = False
     """Begin from the weights exported before (when there is no checkpoint to resume)."""
 

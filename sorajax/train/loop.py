@@ -20,7 +20,7 @@ from sorajax.checkpoint import Checkpoints, check_shared
 from sorajax.data.loader import batches
 from sorajax.errors import CheckpointError, TrainingError
 from sorajax.hosts import arrays
-from sorajax.train import resume
+from sorajax.train import resume, start
 from sorajax.train.config import TrainConfig
 from sorajax.train.guard import Guard
 from sorajax.train.log import Log
@@ -52,6 +52,8 @@ def train(
     model_folder = runs / config.model.name / "model"
     folder.mkdir(parents=True, exist_ok=True)
     check_shared(folder)
+    if config.start:
+        start.begin(config.start, model_folder)
     with contextlib.closing(Checkpoints(folder / "checkpoints")) as checkpoints:
         return _train(config, folder, model_folder, checkpoints, minutes, progress, accept)
 
@@ -91,22 +93,22 @@ def _train(
         if arrays.is_primary():
             objective.export(model, model_folder)
 
-    start = int(state.step)
+    first = int(state.step)
     intervals = config.log_every, config.evaluate_every, config.checkpoint_every
-    if start < config.steps:
-        make(start)  # what is made once, such as latents on disk, is made where Ctrl-C still breaks in
-    source = batches(make, start=start, stop=config.steps) if start < config.steps else iter(())
+    if first < config.steps:
+        make(first)  # what is made once, such as latents on disk, is made where Ctrl-C still breaks in
+    source = batches(make, start=first, stop=config.steps) if first < config.steps else iter(())
     began, deadline = time.monotonic(), None if minutes is None else time.monotonic() + 60 * minutes
-    log = Log(folder / "log.jsonl", start)
-    if newest is not None and start < config.steps:
-        log.write(start, {"event": "resumed", "changed": changed})
+    log = Log(folder / "log.jsonl", first)
+    if newest is not None and first < config.steps:
+        log.write(first, {"event": "resumed", "changed": changed})
         for line in changed:
-            tqdm.write(f"since step {start}: {line}", file=sys.stderr)
+            tqdm.write(f"since step {first}: {line}", file=sys.stderr)
     ending: list[str] = []
     stop = arrays.StopFlag(mesh)
-    done, unseen, limit = start, [], _limit(guard, mesh)
+    done, unseen, limit = first, [], _limit(guard, mesh)
     quiet = not (progress and arrays.is_primary())
-    with _signals(ending), tqdm(total=config.steps, initial=start, disable=quiet, file=sys.stderr) as bar:
+    with _signals(ending), tqdm(total=config.steps, initial=first, disable=quiet, file=sys.stderr) as bar:
         bar.set_description(config.objective)
 
         def save() -> bool:
@@ -143,7 +145,7 @@ def _train(
                 guard.fold()
                 limit = _limit(guard, mesh)
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
-                rate = (done - start) * config.batch / (time.monotonic() - began)
+                rate = (done - first) * config.batch / (time.monotonic() - began)
                 log.write(done, values | {"samples_per_second": rate, "seconds": seconds + time.monotonic() - began})
             if due[1]:
                 log.write(done, {f"eval_{k}": v for k, v in objective.evaluate(state.ema, done, folder).items()})
@@ -153,8 +155,8 @@ def _train(
         if unseen:
             look()
         checkpoints.wait()  # for one that may be that of this step
-        saved = done == start or checkpoints.latest() == done or (save() and checkpoints.wait())
-    if done > start or not arrays.broadcast(model_folder.exists()):
+        saved = done == first or checkpoints.latest() == done or (save() and checkpoints.wait())
+    if done > first or not arrays.broadcast(model_folder.exists()):
         export()
     if not saved:
         raise CheckpointError(
@@ -174,6 +176,10 @@ def make_objective(config: TrainConfig, model_folder: Path) -> Objective:
         from sorajax.train.vae import VaeObjective
 
         return VaeObjective(config, model_folder)
+    if config.video.data:
+        from sorajax.train.footage import FootageObjective
+
+        return FootageObjective(config, model_folder)
     from sorajax.train.video import VideoObjective
 
     return VideoObjective(config, model_folder)

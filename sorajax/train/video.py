@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from sorajax.config import ModelConfig, digest
-from sorajax.data.world import EVALUATION, ClipSpec, World
+from sorajax.data.world import EVALUATION, World
 from sorajax.diffusion import flow
 from sorajax.diffusion.sample import sample
 from sorajax.errors import ConfigError
@@ -108,11 +108,11 @@ class VideoObjective:
         """Mean squared error of the velocity; cells that an object covers may weigh more."""
         options = self.config.video
         level, noise = jax.random.split(key)
-        text = jax.lax.stop_gradient(frozen(batch["ids"], batch["mask"]))
+        text = batch["text"] if "text" in batch else jax.lax.stop_gradient(frozen(batch["ids"], batch["mask"]))
         x = batch["latents"]
         s = flow.logit_normal_sigma(level, len(x), mean=options.sigma_mean, std=options.sigma_std, shift=options.shift)
         error = self._error(model, x, text, s, jax.random.normal(noise, x.shape))
-        weight = 1 + options.foreground * batch["cover"]
+        weight = 1 + options.foreground * batch["cover"] if "cover" in batch else jnp.ones(())
         return jnp.mean(error * weight) / jnp.mean(weight), {"mse": jnp.mean(error)}
 
     def _error(self, model: DiT, x: jax.Array, text: jax.Array, s: jax.Array, noise: jax.Array) -> jax.Array:
@@ -124,30 +124,34 @@ class VideoObjective:
 
         The gap is what the loss rises by when captions are exchanged between clips.
         """
-        specs = [self.world.spec(EVALUATION + i) for i in range(32)]
-        frames = np.stack([self.world.render(spec).frames for spec in specs])
-        latents = jax.jit(lambda m, x: m.normalise(m.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))(self.vae, frames)
-        text = self.states([self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)])
+        latents, text, prompts = self.held_out()
         figures = {}
         error = jax.jit(lambda *args: jnp.mean(self._error(*args)))
         for level in LEVELS:
-            s = jnp.full(len(specs), level)
+            s = jnp.full(len(latents), level)
             noise = jax.random.normal(jax.random.key(int(1000 * level)), latents.shape)
             right = float(error(model, latents, text, s, noise))
             figures[f"loss_{level}"] = right
             figures[f"text_gap_{level}"] = float(error(model, latents, jnp.roll(text, 1, 0), s, noise)) - right
-        prompts, clips = self.samples(model, self.world.held_out_specs()[:24:3] + specs[:8])
+        clips = self.samples(model, prompts, latents.shape[1:])
         if is_primary():
             contact_sheet(list(clips), folder / f"video-{step:07d}.png", columns=2, labels=prompts)
         return figures
 
-    def samples(self, model: DiT, specs: list[ClipSpec], seed: int = 0) -> tuple[list[str], np.ndarray]:
-        """English captions of the specs, and what the model makes of them, uint8 [b, T, H, W, 3]."""
+    def held_out(self) -> tuple[jax.Array, jax.Array, list[str]]:
+        """Clips that are not trained on: latents f32 [b, t, h, w, c], their text states, and prompts for the sheet."""
+        specs = [self.world.spec(EVALUATION + i) for i in range(32)]
+        frames = np.stack([self.world.render(spec).frames for spec in specs])
+        latents = jax.jit(lambda m, x: m.normalise(m.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))(self.vae, frames)
+        caption = lambda specs: [self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)]  # noqa: E731
+        shown = self.world.held_out_specs()[:24:3] + specs[:8]
+        return latents, self.states(caption(specs)), caption(shown)
+
+    def samples(self, model: DiT, prompts: list[str], shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+        """What the model makes of prompts, uint8 [b, T, H, W, 3], with latents of shape [t, h, w, c]."""
         options = self.config.model.sample
-        prompts = [self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)]
-        shape = (len(specs), *self.clips()[0].shape[1:])
-        noise = jax.random.normal(jax.random.key(seed), shape)
-        negative = jnp.broadcast_to(self.states([""]), (len(specs), *self.states([""]).shape[1:]))
+        noise = jax.random.normal(jax.random.key(seed), (len(prompts), *shape))
+        negative = jnp.broadcast_to(self.states([""]), (len(prompts), *self.states([""]).shape[1:]))
         latents = sample(
             model,
             noise,
@@ -159,7 +163,7 @@ class VideoObjective:
             solver=options.solver,
         )
         decoded = jax.jit(lambda m, z: m.decode(m.denormalise(z)))(self.vae, latents)
-        return prompts, np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
+        return np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
 
     def states(self, prompts: list[str]) -> jax.Array:
         """Text states f32 [b, l, d] of prompts."""

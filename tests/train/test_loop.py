@@ -1,9 +1,12 @@
 """A run that is interrupted goes on as if it had not been, and one that cannot go on says why."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from sorajax.train.loop import train
 from sorajax.weights import folder as folders
 from sorajax.weights.vae import load_vae
 from tests import tiny
+from tests.train.line import RUN, Line, stand_in
 
 BASE = TrainConfig(
     objective="vae",
@@ -39,47 +43,80 @@ def losses(runs) -> dict[int, float]:
     return {r["step"]: r["loss"] for r in records if "loss" in r}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    runs = tmp_path_factory.mktemp("whole")
-    train(BASE, runs=runs, progress=False)
-    return runs
-
-
-def test_a_stage_leaves_a_model_folder_a_log_and_a_sheet(whole):
-    tensors = folders.load_part(whole / "tiny" / "model", "vae")
+def test_a_stage_leaves_a_model_folder_a_log_and_a_sheet(tmp_path):
+    train(dataclasses.replace(BASE, steps=2), runs=tmp_path, progress=False)
+    tensors = folders.load_part(tmp_path / "tiny" / "model", "vae")
     assert tensors and all(np.isfinite(t.astype(np.float32)).all() for t in tensors.values())
-    config = folders.load_config(whole / "tiny" / "model")
+    config = folders.load_config(tmp_path / "tiny" / "model")
     assert len(config.vae.latents_std) == config.vae.z_dim and min(config.vae.latents_std) > 0
-    assert sorted(losses(whole)) == [1, 2, 3, 4, 5, 6]
-    assert (whole / "tiny" / "vae" / "vae-0000006.png").stat().st_size > 1000
+    assert sorted(losses(tmp_path)) == [1, 2]
+    assert (tmp_path / "tiny" / "vae" / "vae-0000002.png").stat().st_size > 1000
 
 
-def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one_exactly(whole, tmp_path):
-    train(dataclasses.replace(BASE, steps=4), runs=tmp_path, progress=False)
-    train(BASE, runs=tmp_path, progress=False)
+@pytest.fixture
+def whole(tmp_path, monkeypatch):
+    stand_in(monkeypatch)
+    train(RUN, runs=tmp_path / "whole", progress=False)
+    return tmp_path / "whole"
+
+
+def kernel(runs) -> np.ndarray:
+    return np.load(runs / "tiny" / "model" / "kernel.npy")
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4])
+def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one_exactly(whole, tmp_path, steps):
+    train(dataclasses.replace(RUN, steps=steps), runs=tmp_path, progress=False)
+    train(RUN, runs=tmp_path, progress=False)
+    assert losses(tmp_path) == losses(whole) and len(losses(whole)) == 6
+    np.testing.assert_array_equal(kernel(tmp_path), kernel(whole))
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(whole, tmp_path):
+    train(dataclasses.replace(RUN, steps=5), runs=tmp_path, progress=False)
+    for path in (tmp_path / "tiny" / "vae" / "checkpoints" / "5").rglob("d/*"):
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="checkpoints/5 is damaged .*has 0 bytes instead of"):
+        train(RUN, runs=tmp_path, progress=False)
     assert losses(tmp_path) == losses(whole)
-    for name, tensor in folders.load_part(whole / "tiny" / "model", "vae").items():
-        np.testing.assert_array_equal(tensor, folders.load_part(tmp_path / "tiny" / "model", "vae")[name])
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing(whole, tmp_path, monkeypatch):
+    usage = shutil.disk_usage
+    free = iter([0])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free, usage(path).free)))
+    with pytest.warns(UserWarning, match="checkpoint of step 3 could not be written"):
+        train(RUN, runs=tmp_path, progress=False)
+    assert losses(tmp_path) == losses(whole)
+    with contextlib.closing(Checkpoints(tmp_path / "tiny" / "vae" / "checkpoints")) as checkpoints:
+        assert checkpoints.newest_whole() == 6
+
+
+def test_a_disk_that_stays_full_is_an_error_in_the_end(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(CheckpointError, match="step 6 could not be saved in .*; free some space"),
+    ):
+        train(RUN, runs=tmp_path, progress=False)
+    np.testing.assert_array_equal(kernel(tmp_path), kernel(whole))
 
 
 def test_sigterm_saves_a_checkpoint_and_ends(tmp_path, monkeypatch):
-    from sorajax.train.vae import VaeObjective
-
-    make = VaeObjective.batch
+    stand_in(monkeypatch)
+    make = Line.batch
 
     def batch(self, index):
         if index == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return make(self, index)
 
-    monkeypatch.setattr(VaeObjective, "batch", batch)
+    monkeypatch.setattr(Line, "batch", batch)
     before = signal.getsignal(signal.SIGTERM)
-    train(dataclasses.replace(BASE, steps=1000), runs=tmp_path, progress=False)
+    train(dataclasses.replace(RUN, steps=100_000), runs=tmp_path, progress=False)
     assert signal.getsignal(signal.SIGTERM) is before
-    checkpoints = Checkpoints(tmp_path / "tiny" / "vae" / "checkpoints")
-    assert 1 <= checkpoints.latest() < 10
-    checkpoints.close()
+    with contextlib.closing(Checkpoints(tmp_path / "tiny" / "vae" / "checkpoints")) as checkpoints:
+        assert 1 <= checkpoints.newest_whole() < 10_000
 
 
 def test_a_stage_of_other_sizes_than_the_one_before_is_refused(tmp_path):
@@ -121,13 +158,20 @@ def test_latents_are_made_once_and_an_interrupted_run_goes_on(tmp_path, monkeypa
 
 
 def test_a_changed_config_is_named_rather_than_resumed(whole):
-    with pytest.raises(CheckpointError, match="another config .batch: 2 -> 4"):
-        train(dataclasses.replace(BASE, batch=4), runs=whole, progress=False)
+    with pytest.raises(CheckpointError, match="another config .batch: 2 -> 4.; .*--accept batch"):
+        train(dataclasses.replace(RUN, batch=4), runs=whole, progress=False)
 
 
 def test_a_section_of_another_objective_may_change(whole):
-    config = dataclasses.replace(BASE, video=VideoConfig(clips=32), steps=1)
+    config = dataclasses.replace(RUN, video=VideoConfig(clips=32), steps=1)
     assert train(config, runs=whole, progress=False).is_dir()
+
+
+def test_a_change_that_is_agreed_to_goes_on_and_is_written_down(whole):
+    train(dataclasses.replace(RUN, batch=4, steps=8), runs=whole, progress=False, accept=["batch"])
+    lines = (whole / "tiny" / "vae" / "log.jsonl").read_text().splitlines()
+    (event,) = [r for r in map(json.loads, lines) if "event" in r]
+    assert event == {"step": 6, "event": "resumed", "changed": ["batch: 2 -> 4", "steps: 6 -> 8"]}
 
 
 def test_stretches_are_taken_in_turn_with_as_many_frames_in_all(tmp_path):

@@ -1,0 +1,121 @@
+"""Samples on disk: latents and text states of real clips, in ArrayRecord files that are read at random.
+
+A folder of them holds ``index.json``, written last, and a folder for each shape of latents. A record is a safetensors
+file: ``latents`` f16 [t, h, w, c], ``text.0``, ``text.1``, ... f16 [l, d] of its captions, and metadata in JSON.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from array_record.python.array_record_module import ArrayRecordWriter
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from sorajax.errors import InputError
+
+INDEX = "index.json"
+Shape = tuple[int, int, int]
+"""Latent frames, rows and columns."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip."""
+
+    latents: np.ndarray
+    """f16 [t, h, w, c], normalised."""
+    text: tuple[np.ndarray, ...]
+    """States f16 [l, d] of each caption, as long as the caption is."""
+    about: Mapping[str, Any]
+    """source, start, end in seconds, captions, flipped."""
+
+
+class Shards:
+    """Samples of one folder, by the shape of their latents."""
+
+    def __init__(self, folder: Path):
+        """Raises InputError where the folder was not finished, or a file of it is missing or cut short."""
+        self.folder = folder
+        try:
+            self.index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise InputError(
+                f"{folder} holds no finished shards ({INDEX}); make them with sorajax data prepare --model"
+            ) from None
+        self._sources: dict[Shape, Any] = {}
+        for name, files in self.index["shards"].items():
+            for file, size in files.items():
+                found = (folder / name / file).stat().st_size if (folder / name / file).is_file() else None
+                if found != size:
+                    what = "is missing" if found is None else f"has {found} bytes instead of {size}"
+                    raise InputError(
+                        f"{folder / name / file} {what}; run sorajax data prepare again, which makes that one anew"
+                    )
+            shape = _shape(name)
+            self._sources[shape] = ArrayRecordDataSource([str(folder / name / file) for file in files])
+
+    def shapes(self) -> dict[Shape, int]:
+        """How many samples there are of each shape."""
+        return {shape: len(source) for shape, source in self._sources.items()}
+
+    def read(self, shape: Shape, numbers: Sequence[int]) -> list[Sample]:
+        """Samples of a shape. Raises InputError that names a record which cannot be read."""
+        records = self._sources[shape].__getitems__([int(i) for i in numbers])
+        return [self._sample(record, shape, number) for record, number in zip(records, numbers, strict=True)]
+
+    def _sample(self, record: bytes, shape: Shape, number: int) -> Sample:
+        try:
+            tensors, about = load(record), json.loads(_metadata(record)["about"])
+        except (SafetensorError, ValueError, KeyError):
+            where = self.folder / _name(shape)
+            raise InputError(
+                f"{where}: record {number} cannot be read; delete its files and prepare them anew"
+            ) from None
+        text = tuple(tensors[f"text.{i}"] for i in range(len(tensors) - 1))
+        return Sample(tensors["latents"], text, about)
+
+
+def write(path: Path, samples: Iterable[Sample]) -> int:
+    """Write one file, which appears when it is whole; its size in bytes."""
+    draft = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = ArrayRecordWriter(str(draft), "group_size:1")
+    for sample in samples:
+        tensors = {"latents": sample.latents} | {f"text.{i}": states for i, states in enumerate(sample.text)}
+        writer.write(save(tensors, {"about": json.dumps(dict(sample.about), ensure_ascii=False)}))
+    writer.close()
+    os.replace(draft, path)
+    return path.stat().st_size
+
+
+def finish(folder: Path, shards: Mapping[Shape, Mapping[str, int]], about: Mapping[str, Any]) -> None:
+    """Write the index: the sizes in bytes of a shape's files, and what they were made with."""
+    values = {**about, "shards": {_name(shape): dict(files) for shape, files in sorted(shards.items())}}
+    draft = folder / f"{INDEX}.part"
+    draft.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(draft, folder / INDEX)
+
+
+def file(shape: Shape, number: int) -> Path:
+    """Where the file of that number is, below the folder."""
+    return Path(_name(shape)) / f"{number:05d}.array_record"
+
+
+def _name(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _shape(name: str) -> Shape:
+    t, h, w = map(int, name.split("x"))
+    return t, h, w
+
+
+def _metadata(record: bytes) -> dict[str, str]:
+    """Of a safetensors file: its header's length in eight bytes, and the header."""
+    return json.loads(record[8 : 8 + int.from_bytes(record[:8], "little")])["__metadata__"]

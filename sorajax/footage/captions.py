@@ -1,0 +1,101 @@
+"""Captions that lie beside a video: text, JSON or subtitles, in UTF-8."""
+
+import codecs
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pysubs2
+from pysubs2.exceptions import Pysubs2Error
+
+from sorajax.errors import InputError
+
+SUFFIXES = (".txt", ".json", ".srt", ".vtt")
+KEYS = ("caption", "captions", "text", "prompt")
+"""Under which of these a JSON file, or a row of a manifest, has its captions."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What is said of a video from ``start`` to ``end``, in seconds."""
+
+    text: str
+    language: str = ""
+    """A tag of BCP 47, as in "en" or "zh-Hans"; empty if it is not known."""
+    start: float = 0.0
+    end: float = math.inf
+
+
+def read(name: str, data: bytes) -> list[Caption]:
+    """Captions of a file by its name: ``dog.txt`` has one a line, ``dog.zh.txt`` in Chinese.
+
+    JSON is ``{"caption": ...}``, one text, a list of them, or texts by language; SRT and WebVTT have their times.
+    Raises InputError for another encoding than UTF-8 (or UTF-16 with its mark), and for what is no such file.
+    """
+    stem, _, suffix = name.rpartition(".")
+    text = _decoded(name, data)
+    language = stem.rpartition(".")[2] if "." in stem else ""
+    language = language if 2 <= len(language.partition("-")[0]) <= 3 and language.replace("-", "").isalpha() else ""
+    if suffix.lower() == "txt":
+        return [Caption(line, language) for line in map(_plain, text.splitlines()) if line]
+    if suffix.lower() == "json":
+        try:
+            return of_values(json.loads(text), name)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{name} is not valid JSON: {error}; correct it") from None
+    try:
+        subtitles = pysubs2.SSAFile.from_string(text, format_=suffix.lower())
+    except (Pysubs2Error, ValueError) as error:
+        raise InputError(f"{name} cannot be read as {suffix.upper()}: {error}; correct it") from None
+    if not subtitles and text.strip():
+        raise InputError(f"{name} cannot be read as {suffix.upper()}: there are no subtitles in it; correct it")
+    lines = [(_plain(event.plaintext), event.start / 1000, event.end / 1000) for event in subtitles if event.is_text]
+    return [Caption(line, language, start, end) for line, start, end in lines if line and end > start]
+
+
+def of_values(values: Any, name: str) -> list[Caption]:
+    """Captions of a JSON object, or of a row of a manifest: under the first of ``KEYS`` that it has."""
+    found = next((values[key] for key in KEYS if values.get(key)), None) if isinstance(values, dict) else None
+    if found is None:
+        return []
+    by_language = found if isinstance(found, dict) else {str(values.get("language") or ""): found}
+    captions = []
+    for language, texts in by_language.items():
+        for text in texts if isinstance(texts, list) else [texts]:
+            if not isinstance(text, str):
+                raise InputError(f"{name}: caption {text!r} is not a text; give one text, a list, or texts by language")
+            captions += [Caption(_plain(text), language)] if _plain(text) else []
+    return captions
+
+
+def within(captions: tuple[Caption, ...], start: float, end: float) -> list[Caption]:
+    """What is said of a stretch: captions of the whole video, and one caption a language of those timed inside it.
+
+    Subtitles that overlap the stretch by more than half of their own time, or half of its, are put together.
+    """
+    whole = [c for c in captions if math.isinf(c.end) and not c.start]
+    timed: dict[str, list[str]] = {}
+    for c in captions:
+        if c in whole:
+            continue
+        shared = min(c.end, end) - max(c.start, start)
+        if shared > 0.5 * min(c.end - c.start, end - start):
+            timed.setdefault(c.language, []).append(c.text)
+    return whole + [Caption(" ".join(texts), language, start, end) for language, texts in timed.items()]
+
+
+def _decoded(name: str, data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name}: byte 0x{data[error.start]:02x} at {error.start} is not UTF-8; convert it, as in "
+            "iconv -f LATIN1 -t UTF-8"
+        ) from None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

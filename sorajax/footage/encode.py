@@ -1,0 +1,181 @@
+"""Clips of a prepared folder as latents and text states of a model, in shards that training reads."""
+
+import hashlib
+import json
+import math
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from sorajax.config import ModelConfig, digest
+from sorajax.data import shards
+from sorajax.data.shards import Sample, Shape
+from sorajax.errors import InputError
+from sorajax.footage import frames as frames_of
+from sorajax.footage.prepare import CLIPS
+from sorajax.footage.sources import Source
+from sorajax.pipeline import Pipeline
+
+SHARD = 256
+"""Samples in a file."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What becomes one sample."""
+
+    clip: Mapping[str, Any]
+    start: float
+    frames: int
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    flipped: bool = False
+
+
+def encode(pipe: Pipeline, folder: Path, *, flips: bool = False, batch: int = 8, progress: bool = True) -> Path:
+    """Encode what ``prepare`` kept in ``folder``, and return the folder of the shards, one below it for each model.
+
+    A clip goes to the model's size whose proportions are nearest, at its frame rate, in as many parts as the model's
+    longest clip asks for. ``flips`` adds each mirrored. Files that are there and whole are not made again. A clip that
+    cannot be decoded is left out with a warning.
+
+    Raises InputError for a folder that was not prepared, and where nothing is long enough for the model.
+    """
+    config = pipe.config
+    planned = plan(_clips(folder), config, flips=flips)
+    if not planned:
+        raise InputError(f"{folder}: no clip is long enough for one frame of {config.name}; prepare longer ones")
+    out = folder / f"{config.name}-{pipe.digest.removeprefix('sha256:')[:12]}"
+    done: dict[Shape, dict[str, int]] = defaultdict(dict)
+    sources: dict[str, list[str]] = defaultdict(list)
+    left_out: list[str] = []
+    total = sum(map(len, planned.values()))
+    with tqdm(total=total, desc="encode", file=sys.stderr, disable=not progress) as bar:
+        for shape, stretches in planned.items():
+            for number, first in enumerate(range(0, len(stretches), SHARD)):
+                part = stretches[first : first + SHARD]
+                path = out / shards.file(shape, number)
+                made = _made(path, part)
+                if made is None:
+                    made = _make(pipe, path, part, batch, bar)
+                else:
+                    bar.update(len(part))
+                done[shape][path.name] = made["size"]
+                sources["x".join(map(str, shape))] += made["sources"]
+                left_out += made["left_out"]
+    about = {"model": config.name, "vae": digest(config.vae), "text": digest(config.text), "fps": config.sample.fps}
+    shards.finish(out, done, about | {"left_out": left_out, "sources": sources})
+    return out
+
+
+def _made(path: Path, part: list[Stretch]) -> dict[str, Any] | None:
+    """What is known of a file that was made of just this before and is whole."""
+    try:
+        made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return made if made["of"] == _digest(part) and made["size"] == path.stat().st_size else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _make(pipe: Pipeline, path: Path, part: list[Stretch], batch: int, bar: Any) -> dict[str, Any]:
+    written: list[str] = []
+    left_out: list[str] = []
+
+    def samples() -> Iterator[Sample]:
+        for sample in _samples(pipe, part, batch, bar, left_out):
+            written.append(sample.about["source"])
+            yield sample
+
+    size = shards.write(path, samples())
+    made = {"of": _digest(part), "size": size, "sources": written, "left_out": left_out}
+    path.with_suffix(".json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
+    return made
+
+
+def plan(clips: list[dict[str, Any]], config: ModelConfig, *, flips: bool = False) -> dict[Shape, list[Stretch]]:
+    """Which stretches of which clips are encoded, by the shape of their latents, in the clips' order.
+
+    Clips have 1 + ``temporal_factor`` times a power of two frames, or the model's most, so that there are few shapes.
+    """
+    own, factor = config.sample, config.vae.temporal_factor
+    sizes = own.sizes or ((own.width, own.height), (own.height, own.width))
+    longest = own.max_frames or own.frames
+    lengths = sorted({longest, 1, *(1 + factor * 2**i for i in range(12) if 1 + factor * 2**i <= longest)})
+    planned: dict[Shape, list[Stretch]] = defaultdict(list)
+    for clip in clips:
+        ratio = clip["width"] / clip["height"]
+        size = min(sizes, key=lambda s: abs(math.log(s[0] / s[1] / ratio)))
+        fits = 1 if clip["image"] else int((clip["end"] - clip["start"]) * own.fps + 1e-6)
+        start = clip["start"]
+        while fits:
+            count = max((n for n in lengths if n <= fits), default=0)
+            count = 0 if count == 1 and not clip["image"] else count
+            if not count:
+                break
+            shape = (
+                1 + (count - 1) // factor,
+                size[1] // config.vae.spatial_factor,
+                size[0] // config.vae.spatial_factor,
+            )
+            planned[shape].append(Stretch(clip, start, count, size))
+            if flips:
+                planned[shape].append(Stretch(clip, start, count, size, flipped=True))
+            start, fits = start + count / own.fps, fits - count
+            if count < longest:
+                break
+    return dict(planned)
+
+
+def _samples(pipe: Pipeline, part: list[Stretch], batch: int, bar: Any, left_out: list[str]) -> Iterator[Sample]:
+    for first in range(0, len(part), batch):
+        stretches, frames = [], []
+        for stretch in part[first : first + batch]:
+            try:
+                frames.append(_frames(stretch, pipe.config.sample.fps))
+                stretches.append(stretch)
+            except InputError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+                left_out.append(str(error))
+        bar.update(min(batch, len(part) - first))
+        if not frames:
+            continue
+        padded = np.stack(frames + frames[-1:] * (batch - len(frames)))  # one shape is compiled
+        latents = np.asarray(pipe.encode_video(padded.astype(np.float32) / 127.5 - 1), np.float16)
+        for stretch, one in zip(stretches, latents, strict=False):
+            texts = [caption["text"] for caption in stretch.clip["captions"]] or [""]
+            about = {"source": stretch.clip["source"], "start": round(stretch.start, 4), "captions": texts}
+            yield Sample(one, _states(pipe, texts), about | {"flipped": stretch.flipped})
+
+
+def _frames(stretch: Stretch, fps: float) -> np.ndarray:
+    clip = stretch.clip
+    member = None if clip["member"] is None else (clip["member"][0], clip["member"][1])
+    source = Source(clip["source"], Path(clip["path"]), member=member)
+    frames = frames_of.read(source, stretch.start, fps, stretch.frames, stretch.size)
+    return frames[:, :, ::-1] if stretch.flipped else frames
+
+
+def _states(pipe: Pipeline, texts: list[str]) -> tuple[np.ndarray, ...]:
+    """States of each text, cut after its last token."""
+    _, mask = pipe.tokenizer.encode(texts, pipe.config.text.length)
+    states = np.concatenate([np.asarray(pipe.encode_text([text]), np.float16) for text in texts])
+    return tuple(one[: max(1, int(kept.sum()))] for one, kept in zip(states, mask, strict=True))
+
+
+def _clips(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in (folder / CLIPS).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        raise InputError(f"{folder} holds no {CLIPS}; make it with sorajax data prepare") from None
+
+
+def _digest(part: list[Stretch]) -> str:
+    plain = [[s.clip["source"], s.clip["captions"], s.start, s.frames, s.size, s.flipped] for s in part]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()

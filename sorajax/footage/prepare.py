@@ -1,0 +1,232 @@
+"""From videos as they are to clips worth training on: scanned once, judged, listed, and a report of what was dropped.
+
+The folder that it writes holds ``scans.jsonl`` (what was found in each file; a run that is broken off goes on from
+there), ``pictures/``, and in the end ``clips.jsonl``, ``dropped.jsonl`` and ``report.html``.
+"""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from sorajax.errors import InputError
+from sorajax.footage import captions as captions_of
+from sorajax.footage import report as reports
+from sorajax.footage import sources as sources_of
+from sorajax.footage.filters import FilterConfig, Likenesses, judge, parts
+from sorajax.footage.scan import Scene, scan
+from sorajax.footage.sources import Source
+
+SCANS, CLIPS, DROPPED, REPORT, PICTURES = "scans.jsonl", "clips.jsonl", "dropped.jsonl", "report.html", "pictures"
+Check = Callable[[Scene], str | None]
+"""A filter of the user's: why a scene is dropped, in a few words, or None."""
+Captioner = Callable[[Scene], Sequence[str]]
+"""Gives captions to a scene that has none."""
+
+
+@dataclass
+class Summary:
+    """What became of everything."""
+
+    files: int = 0
+    scenes: int = 0
+    seconds: float = 0.0
+    clips: int = 0
+    kept_seconds: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """How many files or scenes were dropped, by reason."""
+
+    def __str__(self) -> str:
+        why = ", ".join(f"{count} {word}" for word, count in self.reasons.most_common()) or "nothing"
+        return (
+            f"{self.clips} clips ({self.kept_seconds:.0f} s) of {self.scenes} scenes ({self.seconds:.0f} s) in "
+            f"{self.files} files; dropped: {why}"
+        )
+
+
+def prepare(
+    paths: Sequence[Path],
+    out: Path,
+    config: FilterConfig | None = None,
+    *,
+    workers: int | None = None,
+    checks: Sequence[Check] = (),
+    captioner: Captioner | None = None,
+    progress: bool = True,
+) -> Summary:
+    """Scan, judge and list everything in ``paths`` (``sources.find``) into the folder ``out``.
+
+    Files that were scanned before and are unchanged are not read again, whatever the limits of ``config`` are now. A
+    file that cannot be read, or that brings the process down that reads it, is listed as such and stops nothing.
+
+    Raises InputError where there is no video at all, and, after the report is written, where nothing was kept.
+    """
+    config = config or FilterConfig()
+    found = sources_of.find(paths)
+    if not found:
+        kinds = " ".join(sources_of.VIDEOS + sources_of.IMAGES)
+        raise InputError(f"no video in {', '.join(map(str, paths))}; files that are taken end in {kinds}")
+    (out / PICTURES).mkdir(parents=True, exist_ok=True)
+    scans = _scans(found, out, workers or os.cpu_count() or 1, progress)
+    summary, kept, dropped = Summary(files=len(found)), [], []
+    known = Likenesses()
+    for source in found:
+        for record in _judged(source, scans[source.key], config, known, checks, captioner, out):
+            (dropped if "reason" in record else kept).append(record)
+    scenes = [scene for source in found for scene in scans[source.key].get("scenes", ())]
+    summary.scenes, summary.seconds = len(scenes), sum(scene["end"] - scene["start"] for scene in scenes)
+    summary.clips, summary.kept_seconds = len(kept), sum(record["end"] - record["start"] for record in kept)
+    summary.reasons.update(record["reason"] for record in dropped)
+    _write(out / CLIPS, kept)
+    _write(out / DROPPED, dropped)
+    reports.write(out / REPORT, str(summary), kept, dropped)
+    if not kept:
+        raise InputError(f"nothing was kept: {summary}; {out / REPORT} shows each, and the limits can be moved")
+    return summary
+
+
+def _judged(
+    source: Source,
+    scanned: dict[str, Any],
+    config: FilterConfig,
+    known: Likenesses,
+    checks: Sequence[Check],
+    captioner: Captioner | None,
+    out: Path,
+) -> Iterator[dict[str, Any]]:
+    """A record for each clip of a source, and for each scene that is dropped, with its reason."""
+    if "problem" in scanned:
+        yield {"source": source.name, "reason": "unreadable", "why": scanned["problem"]}
+        return
+    for number, values in enumerate(scanned["scenes"]):
+        scene = _scene(values, out)
+        where = {"source": source.name, "start": scene.start, "end": scene.end, "picture": values["picture"]}
+        verdict = judge(scene, config, is_image=source.is_image)
+        if verdict is None and config.likeness >= 0:
+            twin = known.find(scene.hash, config.likeness)
+            verdict = None if twin is None else ("copy", f"like {twin}")
+        for check in checks if verdict is None else ():
+            said = check(scene)
+            verdict = verdict or (None if said is None else (getattr(check, "__name__", "check"), said))
+        if verdict is not None:
+            yield where | {"reason": verdict[0], "why": verdict[1]}
+            continue
+        for start, end in parts(scene, config):
+            said = captions_of.within(source.captions, start, end)
+            if not said and captioner is not None:
+                said = [captions_of.Caption(text) for text in captioner(scene)]
+            if not said and config.captioned:
+                why = source.problem or "no text, JSON or subtitles beside it, and no column of a list"
+                yield where | {"start": start, "end": end, "reason": "without caption", "why": why}
+                continue
+            known.add(scene.hash, f"{source.name} at {scene.start:.2f} s")
+            texts = [{"text": c.text, "language": c.language} for c in said]
+            figures = {key: values[key] for key in ("width", "height", "fps", "luma", "motion", "text", "hash")}
+            file = {"path": os.path.abspath(source.path), "member": source.member, "image": source.is_image}
+            yield where | file | {"start": start, "end": end, "scene": number, "captions": texts} | figures
+
+
+def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict[str, dict[str, Any]]:
+    """What each source has in it, by name: from ``scans.jsonl`` where it is unchanged, else by reading it."""
+    before = {(r["source"], r["version"]): r for r in _lines(out / SCANS)}
+    done, missing = {}, []
+    for source in found:
+        try:
+            version = source.version()
+        except OSError as error:
+            done[source.key] = {"problem": f"{source.path} cannot be read: {error.strerror}"}
+            continue
+        if (record := before.get((source.key, version))) is not None:
+            done[source.key] = record
+        else:
+            missing.append((source, version))
+    with (
+        (out / SCANS).open("a", encoding="utf-8") as file,
+        tqdm(total=len(found), initial=len(done), desc="scan", file=sys.stderr, disable=not progress) as bar,
+    ):
+        for source, version, record in _in_processes(missing, out / PICTURES, workers):
+            done[source.key] = record = {"source": source.key, "version": version, **record}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.flush()
+            bar.update()
+    return done
+
+
+def _in_processes(
+    missing: list[tuple[Source, str]], pictures: Path, workers: int
+) -> Iterator[tuple[Source, str, dict[str, Any]]]:
+    """Each source scanned, as it is finished. One that brings its process down is found by scanning one at a time."""
+    waiting, alone = list(missing), False
+    while waiting:
+        count = 1 if alone else min(workers, len(waiting))
+        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+            running: dict[Future[dict[str, Any]], tuple[Source, str]] = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < (1 if alone else 2 * count):
+                        source, version = waiting.pop(0)
+                        running[pool.submit(_scanned, source, pictures)] = (source, version)
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        record = future.result()
+                        yield *running.pop(future), record
+            except BrokenProcessPool:
+                left = list(running.values())
+                if alone:
+                    yield (
+                        *left.pop(0),
+                        {"problem": "reading it brought the process down; encode it again or take it out"},
+                    )
+                waiting, alone = left + waiting, True
+
+
+def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
+    """In a process of its own: scenes as plain values, their pictures written."""
+    try:
+        scenes = scan(source)
+    except InputError as error:
+        return {"problem": str(error)}
+    plain = []
+    for number, scene in enumerate(scenes):
+        values = {f.name: getattr(scene, f.name) for f in dataclasses.fields(scene) if f.name != "thumbnail"}
+        name = f"{reports.short(source.key)}-{number}.jpg"
+        Image.fromarray(scene.thumbnail.transpose(1, 0, 2, 3).reshape(scene.thumbnail.shape[1], -1, 3)).save(
+            pictures / name, quality=80
+        )
+        plain.append({k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()} | {"picture": name})
+    return {"scenes": plain}
+
+
+def _scene(values: dict[str, Any], out: Path) -> Scene:
+    figures = {f.name: values[f.name] for f in dataclasses.fields(Scene) if f.name != "thumbnail"}
+    with Image.open(out / PICTURES / values["picture"]) as picture:
+        strip = np.asarray(picture.convert("RGB"))
+    return Scene(**figures, thumbnail=strip.reshape(len(strip), 3, -1, 3).swapaxes(0, 1))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Whole lines of a file; the last one may be half written."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if "source" in record:
+            yield record
+
+
+def _write(path: Path, records: list[dict[str, Any]]) -> None:
+    draft = path.with_suffix(".part")
+    draft.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), encoding="utf-8")
+    os.replace(draft, path)

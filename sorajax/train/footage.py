@@ -1,0 +1,109 @@
+"""The transformer's objective on real clips: latents and text states from shards on disk."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sorajax.config import digest
+from sorajax.data.shards import Sample, Shape, Shards
+from sorajax.errors import ConfigError
+from sorajax.train.config import TrainConfig
+from sorajax.train.video import VideoObjective
+
+HELD_OUT = 32
+"""One file in so many is kept for validation, where there are enough files for it."""
+
+
+class FootageObjective(VideoObjective):
+    """Batches of one shape each, drawn by the number of samples of that shape and the weight of their folder."""
+
+    def __init__(self, config: TrainConfig, folder: Path):
+        """Raises InputError for shards that cannot be used, ConfigError for those of another model."""
+        super().__init__(config, folder)
+        self.frozen = ()  # text states are on disk
+        self.shards = [Shards(Path(path)) for path in config.video.data]
+        for shards in self.shards:
+            _check_model(shards, self)
+        self._numbers = [{shape: _split(shards, shape) for shape in shards.shapes()} for shards in self.shards]
+        weights = config.video.weights or (1.0,) * len(self.shards)
+        self.groups: list[tuple[int, Shape]] = []
+        """A folder and a shape, from which a batch is drawn."""
+        chances: list[float] = []
+        for i, numbers in enumerate(self._numbers):
+            count = sum(len(trained) for trained, _ in numbers.values())
+            for shape, (trained, _) in numbers.items():
+                self.groups.append((i, shape))
+                chances.append(weights[i] * len(trained) / count)
+        self._chances = np.array(chances) / sum(chances)
+        self._empty = np.asarray(self.states([""])[0, :1], np.float16)
+
+    def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
+        """latents f32 [b, t, h, w, c], text f32 [b, l, d]; a function of the seed and the index."""
+        rng, group, chosen = self._picked(index)
+        shards, shape = self.shards[group[0]], group[1]
+        texts = rng.random(len(chosen))
+        dropped = rng.random(len(chosen)) < self.config.video.caption_dropout
+        mine = np.arange(len(chosen)) if rows is None else rows
+        samples = shards.read(shape, [int(i) for i in chosen[mine]])
+        states = [self._text(s, float(texts[i]), bool(dropped[i])) for s, i in zip(samples, mine, strict=True)]
+        return {"latents": np.stack([s.latents for s in samples]).astype(np.float32), "text": self._padded(states)}
+
+    def names(self, index: int) -> list[str]:
+        """File and second of each clip of a batch."""
+        _, group, chosen = self._picked(index)
+        samples = self.shards[group[0]].read(group[1], [int(i) for i in chosen])
+        return [f"{s.about['source']} at {s.about['start']} s" for s in samples]
+
+    def held_out(self) -> tuple[jax.Array, jax.Array, list[str]]:
+        """Clips of files that are not trained on, of the commonest shape; of others where there are too few files."""
+        i, shape = max(self.groups, key=lambda group: len(self._numbers[group[0]][group[1]][0]))
+        trained, kept = self._numbers[i][shape]
+        numbers = kept if len(kept) >= 2 else trained
+        spread = np.linspace(0, len(numbers) - 1, 32).astype(int)
+        samples = self.shards[i].read(shape, [int(n) for n in numbers[spread]])
+        latents = jnp.asarray(np.stack([s.latents for s in samples]), jnp.float32)
+        prompts = list(dict.fromkeys(s.about["captions"][0] for s in samples))
+        return latents, jnp.asarray(self._padded([s.text[0] for s in samples])), prompts[:8]
+
+    def _picked(self, index: int) -> tuple[np.random.Generator, tuple[int, Shape], np.ndarray]:
+        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, index]))
+        group = self.groups[int(rng.choice(len(self.groups), p=self._chances))]
+        trained = self._numbers[group[0]][group[1]][0]
+        return rng, group, trained[rng.integers(len(trained), size=self.config.batch)]
+
+    def _text(self, sample: Sample, which: float, dropped: bool) -> np.ndarray:
+        return self._empty if dropped else sample.text[int(which * len(sample.text))]
+
+    def _padded(self, states: list[np.ndarray]) -> np.ndarray:
+        """f32 [b, l, d]: what follows a caption is zero, as the encoder leaves it."""
+        out = np.zeros((len(states), self.config.model.text.length, states[0].shape[-1]), np.float32)
+        for row, one in zip(out, states, strict=True):
+            row[: len(one)] = one
+        return out
+
+
+def _split(shards: Shards, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the samples that are trained on, and of those that are kept for validation: whole files of both."""
+    files = shards.index["sources"]["x".join(map(str, shape))]
+    enough = len(set(files)) >= HELD_OUT
+    kept = np.array([enough and _is_held_out(name) for name in files], bool)
+    return np.flatnonzero(~kept), np.flatnonzero(kept)
+
+
+def _is_held_out(name: str) -> bool:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % HELD_OUT == 0
+
+
+def _check_model(shards: Shards, objective: VideoObjective) -> None:
+    made = {key: shards.index[key] for key in ("vae", "text")}
+    wanted = {"vae": digest(objective.model_config.vae), "text": digest(objective.model_config.text)}
+    if made != wanted:
+        other = " and ".join(key for key in made if made[key] != wanted[key])
+        raise ConfigError(
+            f"video.data: {shards.folder} was made by {shards.index['model']}, whose {other} differs from that in "
+            f"{objective.folder}; prepare it with that model"
+        )

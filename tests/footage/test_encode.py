@@ -1,0 +1,173 @@
+"""Prepared clips become shards that training reads; shards that were damaged are named, and made again alone."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sorajax
+from sorajax.data.shards import Shards
+from sorajax.errors import ConfigError, InputError
+from sorajax.footage import encode as module
+from sorajax.footage.encode import encode, plan
+from sorajax.footage.prepare import prepare
+from sorajax.train.config import OptimizerConfig, TrainConfig, VideoConfig
+from sorajax.train.footage import FootageObjective
+from sorajax.train.loop import train
+from tests import tiny
+from tests.footage import films
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Three videos and a picture, scanned and encoded for the tiny model."""
+    root = tmp_path_factory.mktemp("prepared")
+    for i, frames in enumerate((40, 20, 24)):
+        films.write(root / "in" / f"{i}.mp4", films.scene(i, frames))
+        (root / "in" / f"{i}.txt").write_text(f"a dog, film {i}\na pet\n")
+    Image.fromarray(films.scene(9, 1)[0]).save(root / "in" / "still.png")
+    (root / "in" / "still.txt").write_text("a still dog")
+    prepare([root / "in"], root / "out", workers=1, progress=False)
+    return root / "out"
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory):
+    return sorajax.load(tiny.write(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def folder(prepared, pipe):
+    return encode(pipe, prepared, batch=2, progress=False)
+
+
+def test_samples_are_what_the_model_makes_of_the_frames_and_captions(folder, pipe, prepared):
+    shards = Shards(folder)
+    assert shards.shapes() == {(1, 2, 2): 1, (3, 2, 2): 4}  # 2.5 s are two clips of 9 frames at 8 a second
+    samples = shards.read((3, 2, 2), range(4))
+    assert [(s.about["source"], s.about["start"]) for s in samples] == [
+        ("0.mp4", 0.0),
+        ("0.mp4", 1.125),
+        ("1.mp4", 0.0),
+        ("2.mp4", 0.0),
+    ]
+    clips = [json.loads(line) for line in (prepared / "clips.jsonl").read_text().splitlines()]
+    (stretch, *_) = plan(clips, pipe.config)[3, 2, 2]
+    frames = module._frames(stretch, 8)[None].astype(np.float32) / 127.5 - 1
+    wanted = np.asarray(pipe.encode_video(np.concatenate([frames, frames])))[0]
+    np.testing.assert_allclose(samples[0].latents, wanted, atol=2e-3)
+    states = np.asarray(pipe.encode_text(["a dog, film 0"]))[0]
+    kept = len(samples[0].text[0])
+    np.testing.assert_allclose(samples[0].text[0], states[:kept], atol=2e-3)
+    assert (states[kept:] == 0).all() and len(samples[0].text) == 2
+
+
+def test_mirrored_clips_are_samples_of_their_own(prepared, pipe):
+    clips = [json.loads(line) for line in (prepared / "clips.jsonl").read_text().splitlines()]
+    plain, both = plan(clips, pipe.config), plan(clips, pipe.config, flips=True)
+    assert {shape: 2 * len(s) for shape, s in plain.items()} == {shape: len(s) for shape, s in both.items()}
+    one, other = both[3, 2, 2][:2]
+    np.testing.assert_array_equal(module._frames(one, 8)[:, :, ::-1], module._frames(other, 8))
+
+
+def test_files_that_are_whole_are_not_made_again(folder, prepared, pipe, monkeypatch):
+    monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("made again"))
+    assert encode(pipe, prepared, batch=2, progress=False) == folder
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_shard_that_is_cut_short_is_named_and_made_again_alone(prepared, pipe, folder, damage):
+    (path,) = (folder / "3x2x2").glob("*.array_record")
+    data, other = path.read_bytes(), next((folder / "1x2x2").glob("*.array_record")).stat().st_mtime_ns
+    path.write_bytes(data[:-100]) if damage == "cut" else path.unlink()
+    what = f"has {len(data) - 100} bytes instead of {len(data)}" if damage == "cut" else "is missing"
+    with pytest.raises(InputError, match=f"00000.array_record {what}; run sorajax data prepare again"):
+        Shards(folder)
+    encode(pipe, prepared, batch=2, progress=False)
+    assert Shards(folder).shapes()[3, 2, 2] == 4
+    assert next((folder / "1x2x2").glob("*.array_record")).stat().st_mtime_ns == other
+
+
+def test_a_folder_that_was_not_finished_is_named(tmp_path, pipe):
+    with pytest.raises(InputError, match="holds no finished shards"):
+        Shards(tmp_path)
+    with pytest.raises(InputError, match="holds no clips.jsonl; make it with sorajax data prepare"):
+        encode(pipe, tmp_path, progress=False)
+
+
+@pytest.fixture
+def config(folder):
+    return TrainConfig(
+        objective="video",
+        model=tiny.CONFIG,
+        video=VideoConfig(data=(str(folder),), caption_dropout=0.5),
+        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=2),
+        steps=8,
+        batch=4,
+        dtype="float32",
+        log_every=1,
+        checkpoint_every=4,
+        evaluate_every=8,
+    )
+
+
+def test_batches_depend_on_the_index_alone_and_say_what_they_are_of(config, tmp_path):
+    tiny.write(tmp_path / "model")
+    one, other = (FootageObjective(config, tmp_path / "model") for _ in range(2))
+    shapes = set()
+    for index in range(12):
+        first, second = one.batch(index), other.batch(index)
+        assert first.keys() == second.keys() == {"latents", "text"}
+        for key in first:
+            np.testing.assert_array_equal(first[key], second[key])
+        part = one.batch(index, np.array([1, 3]))
+        np.testing.assert_array_equal(part["latents"], first["latents"][[1, 3]])
+        np.testing.assert_array_equal(part["text"], first["text"][[1, 3]])
+        assert len(one.names(index)) == 4 and all(" at " in name for name in one.names(index))
+        shapes.add(first["latents"].shape)
+    assert shapes == {(4, 1, 2, 2, 8), (4, 3, 2, 2, 8)}
+
+
+def test_training_on_real_clips_resumes_exactly(config, tmp_path, monkeypatch):
+    for name in ("whole", "parts"):
+        tiny.write(tmp_path / name / "tiny" / "model")
+    train(config, runs=tmp_path / "whole", progress=False)
+    monkeypatch.setattr(FootageObjective, "evaluate", lambda *_: {})
+    train(dataclasses.replace(config, steps=5), runs=tmp_path / "parts", progress=False)
+    train(config, runs=tmp_path / "parts", progress=False)
+    found = []
+    for name in ("whole", "parts"):
+        lines = (tmp_path / name / "tiny" / "video" / "log.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        found.append({r["step"]: r["loss"] for r in records if "loss" in r})
+    assert found[0] == found[1] and sorted(found[0]) == list(range(1, 9))
+    assert (tmp_path / "whole" / "tiny" / "video" / "video-0000008.png").is_file()
+
+
+def test_a_run_can_begin_with_the_parts_of_a_model(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(FootageObjective, "evaluate", lambda *_: {})
+    model = tiny.write(tmp_path / "given")
+    (model / "README.txt").write_text("kept")
+    config = dataclasses.replace(config, start=str(model), warm_start=True, steps=1)
+    before = (model / "transformer" / "diffusion_pytorch_model.safetensors").read_bytes()
+    made = train(config, runs=tmp_path / "runs", progress=False)
+    assert (made / "README.txt").is_file()
+    assert (model / "transformer" / "diffusion_pytorch_model.safetensors").read_bytes() == before
+    assert (made / "transformer" / "diffusion_pytorch_model.safetensors").read_bytes() != before
+
+
+def test_shards_of_another_model_are_refused(config, tmp_path):
+    vae = dataclasses.replace(tiny.CONFIG.vae, base_dim=16)
+    other = dataclasses.replace(tiny.CONFIG, vae=vae)
+    folder = tiny.write(tmp_path / "model", other)
+    with pytest.raises(
+        ConfigError, match="was made by tiny, whose vae differs from that in .*prepare it with that model"
+    ):
+        FootageObjective(dataclasses.replace(config, model=other), folder)
+
+
+def test_weights_are_one_for_each_folder():
+    with pytest.raises(ConfigError, match="video.weights: .1.0, 2.0. for 1 folders; one above 0 for each"):
+        VideoConfig(data=("a",), weights=(1.0, 2.0))

@@ -1,0 +1,117 @@
+"""From a folder of videos to lists, pictures and a report; nothing bad stops it, nothing is done twice."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sorajax.errors import InputError
+from sorajax.footage import prepare as module
+from sorajax.footage.filters import FilterConfig
+from sorajax.footage.prepare import Summary, prepare
+from sorajax.footage.sources import Source
+from tests.footage import films
+
+SCANNED = module._scanned
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def run(folder: Path, out: Path, **options) -> Summary:
+    return prepare([folder], out, workers=1, progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory) -> Path:
+    """Two scenes with a caption, a copy of them, one without caption, a short one, and a file that is no video."""
+    folder = tmp_path_factory.mktemp("footage")
+    two = films.scene(0, 40), films.scene(1, 24)
+    films.write(folder / "a.mp4", *two)
+    films.write(folder / "copy.mp4", *two)
+    films.write(folder / "nothing said.mp4", films.scene(2, 40))
+    films.write(folder / "short.mp4", films.scene(3, 9))
+    for name in ("a", "copy", "short"):
+        (folder / f"{name}.txt").write_text(f"blobs of {name}")
+    (folder / "broken.mp4").write_bytes(b"broken")
+    return folder
+
+
+def test_what_is_kept_and_what_is_dropped_and_why(footage, tmp_path):
+    summary = run(footage, tmp_path)
+    kept, dropped = lines(tmp_path / "clips.jsonl"), lines(tmp_path / "dropped.jsonl")
+    assert [(r["source"], r["captions"]) for r in kept] == [
+        ("a.mp4", [{"text": "blobs of a", "language": ""}]),
+        ("a.mp4", [{"text": "blobs of a", "language": ""}]),
+    ]
+    assert [(r["source"], r["reason"]) for r in dropped] == [
+        ("broken.mp4", "unreadable"),
+        ("copy.mp4", "copy"),
+        ("copy.mp4", "copy"),
+        ("nothing said.mp4", "without caption"),
+        ("short.mp4", "short"),
+    ]
+    assert (summary.files, summary.scenes, summary.clips) == (5, 6, 2)
+    assert "2 clips" in str(summary) and "2 copy" in str(summary) and "1 unreadable" in str(summary)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "like a.mp4 at 0.00 s" in page and "blobs of a" in page
+    assert all((tmp_path / "pictures" / r["picture"]).is_file() for r in kept + dropped if "picture" in r)
+
+
+def test_a_second_run_reads_nothing_again_whatever_the_limits_are(footage, tmp_path, monkeypatch):
+    run(footage, tmp_path)
+    monkeypatch.setattr(module, "_in_processes", lambda missing, *_: pytest.fail(str(missing)) if missing else iter(()))
+    assert run(footage, tmp_path, config=FilterConfig(min_seconds=0.1, likeness=-1, captioned=False)).clips == 6
+
+
+def test_a_run_that_was_broken_off_goes_on_where_it_was(footage, tmp_path):
+    whole = run(footage, tmp_path / "whole")
+    (tmp_path / "part" / "pictures").mkdir(parents=True)
+    scans = (tmp_path / "whole" / "scans.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "part" / "scans.jsonl").write_text("".join(scans[:2]) + scans[2][:30])
+    for picture in (tmp_path / "whole" / "pictures").iterdir():
+        (tmp_path / "part" / "pictures" / picture.name).write_bytes(picture.read_bytes())
+    assert run(footage, tmp_path / "part") == whole
+    assert lines(tmp_path / "part" / "clips.jsonl") == lines(tmp_path / "whole" / "clips.jsonl")
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+    path = films.write(tmp_path / "in" / "a.mp4", films.scene(0, 40))
+    (tmp_path / "in" / "a.txt").write_text("blobs")
+    run(tmp_path / "in", tmp_path / "out")
+    films.write(path, films.scene(0, 20), films.scene(1, 20))
+    assert run(tmp_path / "in", tmp_path / "out").clips == 2
+
+
+def dying(source: Source, pictures: Path) -> dict:
+    return os._exit(9) if source.name == "copy.mp4" else SCANNED(source, pictures)
+
+
+def test_a_file_that_kills_its_process_is_found_and_stops_nothing(footage, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_scanned", dying)
+    summary = prepare([footage], tmp_path, workers=2, progress=False)
+    assert summary.clips == 2 and summary.reasons["unreadable"] == 2
+    (said,) = [r["why"] for r in lines(tmp_path / "dropped.jsonl") if r["source"] == "copy.mp4"]
+    assert "brought the process down" in said
+
+
+def test_filters_and_captions_of_ones_own(footage, tmp_path):
+    def dull(scene):
+        return "too few frames" if scene.frames < 30 else None
+
+    summary = run(footage, tmp_path, checks=[dull], captioner=lambda scene: [f"{scene.frames} frames"])
+    assert summary.reasons["dull"] == 2  # that of the copy as well, as there is none to be like
+    assert [r["captions"][0]["text"] for r in lines(tmp_path / "clips.jsonl")] == ["blobs of a", "40 frames"]
+
+
+def test_where_nothing_is_kept_the_counts_say_why(footage, tmp_path):
+    with pytest.raises(InputError, match="nothing was kept: 0 clips .*dropped: 6 short, 1 unreadable; .*report.html"):
+        run(footage, tmp_path, config=FilterConfig(min_seconds=30, max_seconds=40))
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_folder_without_videos_is_named(tmp_path):
+    with pytest.raises(InputError, match="no video in .*; files that are taken end in .mp4"):
+        run(tmp_path, tmp_path / "out")

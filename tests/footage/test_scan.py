@@ -1,0 +1,93 @@
+"""Scenes begin where they were joined, and their figures tell black, still, restless and written-over ones apart."""
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from sorajax.errors import InputError
+from sorajax.footage.scan import scan
+from sorajax.footage.sources import Source, find
+from tests.footage import films
+
+FPS = films.FPS
+
+
+def scenes(path, **stretch):
+    (source,) = find([path])
+    return scan(Source(source.name, source.path, **stretch))
+
+
+def test_scenes_end_where_they_were_joined(tmp_path):
+    path = films.write(tmp_path / "a.mp4", films.scene(0, 20), films.scene(1, 30), films.scene(2, 16))
+    found = scenes(path)
+    assert [s.frames for s in found] == [20, 30, 16]
+    assert [round(s.start * FPS) for s in found] == [0, 20, 50] and round(found[-1].end * FPS) == 66
+    assert {(s.width, s.height, round(s.fps)) for s in found} == {(films.WIDTH, films.HEIGHT, FPS)}
+    assert len({s.hash for s in found}) == 3 and found[0].thumbnail.shape == (3, 192, 256, 3)
+
+
+def test_a_stretch_of_a_video_is_scanned_alone(tmp_path):
+    path = films.write(tmp_path / "a.mp4", films.scene(0, 20), films.scene(1, 30))
+    (only,) = scenes(path, start=21 / FPS, end=40 / FPS)
+    assert only.start == pytest.approx(21 / FPS) and only.frames == 19
+
+
+def test_figures_tell_scenes_apart(tmp_path):
+    made = {
+        "moving": films.scene(0, 24),
+        "still": np.repeat(films.scene(1, 1), 24, axis=0),
+        "black": np.zeros((24, films.HEIGHT, films.WIDTH, 3), np.uint8),
+        "restless": np.random.default_rng(0).choice([0, 255], (24, 1, 1, 3)).astype(np.uint8)
+        * np.ones((1, films.HEIGHT, films.WIDTH, 1), np.uint8),
+    }
+    found = {name: scenes(films.write(tmp_path / f"{name}.mp4", frames)) for name, frames in made.items()}
+    (moving,), (still,), (black,) = found["moving"], found["still"], found["black"]
+    assert black.luma < 16 < moving.luma
+    assert still.motion < 0.5 < moving.motion < 60 < max(s.motion for s in found["restless"])
+
+
+def test_writing_over_a_moving_picture_is_noticed(tmp_path):
+    plain = films.scene(3, 40, speed=4.0, size=(640, 360))
+    written = plain.copy()
+    for i, frame in enumerate(plain):
+        picture = Image.fromarray(frame)
+        font = ImageFont.load_default(24)
+        ImageDraw.Draw(picture).text(
+            (120, 310), "And then they came to the river", "white", font, stroke_width=2, stroke_fill="black"
+        )
+        written[i] = np.asarray(picture)
+    (without,) = scenes(films.write(tmp_path / "a.mp4", plain))
+    (with_it,) = scenes(films.write(tmp_path / "b.mp4", written))
+    assert without.text < 0.1 and with_it.text > 0.25
+
+
+def test_a_picture_is_one_scene_of_one_frame(tmp_path):
+    Image.fromarray(films.scene(0, 1)[0]).save(tmp_path / "a.png")
+    (scene,) = scenes(tmp_path / "a.png")
+    assert scene.frames == 1 and scene.motion == 0.0 and (scene.width, scene.height) == (films.WIDTH, films.HEIGHT)
+
+
+def test_a_video_that_breaks_off_has_the_scenes_up_to_there(tmp_path):
+    path = films.write(tmp_path / "a.ts", films.scene(0, 40), films.scene(1, 40))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    found = scenes(path)
+    assert found[0].frames == 40 and len(found) == 2
+
+
+@pytest.mark.parametrize(("data", "message"), [(b"", "cannot be decoded"), (b"no video at all", "cannot be decoded")])
+def test_what_is_no_video_is_named(tmp_path, data, message):
+    (tmp_path / "a.mp4").write_bytes(data)
+    with pytest.raises(InputError, match=f"a.mp4 {message}"):
+        scenes(tmp_path / "a.mp4")
+
+
+def test_sound_alone_is_named(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(InputError, match="a.mp4 has no video in it"):
+        scenes(tmp_path / "a.mp4")
