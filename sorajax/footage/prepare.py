@@ -128,7 +128,10 @@ def _judged(
             if not said and captioner is not None:
                 said = [captions_of.Caption(text) for text in captioner(scene)]
             if not said and config.captioned:
-                why = source.problem or "no text, JSON or subtitles beside it, and no column of a list"
+                beside = (
+                    "its subtitles say nothing of it" if source.captions else "no text, JSON or subtitles beside it"
+                )
+                why = source.problem or beside
                 yield where | {"start": start, "end": end, "reason": "without caption", "why": why}
                 continue
             known.add(scene.hash, f"{source.name} at {scene.start:.2f} s")

@@ -19,10 +19,12 @@ from scenedetect import AdaptiveDetector, FrameTimecode
 from sorajax.errors import InputError
 from sorajax.footage.sources import Source
 
-WIDTH = 256
-"""Of the small pictures, in pixels; their height follows."""
+CUTS = 128
+"""Width in pixels of the picture of each frame in which cuts are sought; its height follows."""
 LOOKS = 8
-"""Pictures a second from which motion and text are judged."""
+"""Pictures a second from which motion and text are judged,"""
+WIDTH = 256
+"""and their width."""
 EDGE = 24
 """Grey levels between neighbours that make an edge."""
 
@@ -85,7 +87,7 @@ class _Scanner:
 
     def run(self, container: Any) -> list[Scene]:
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = 1  # files are scanned side by side
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         step = max(1, round(float(rate) / LOOKS))
         shape, turned = (0, 0), 0
@@ -100,16 +102,13 @@ class _Scanner:
                 if not number:
                     shape, turned = (frame.width, frame.height), frame.rotation
                 self.times.append(time)
-                height = max(2, round(WIDTH * frame.height / frame.width / 2) * 2)
-                small = frame.to_ndarray(
-                    width=WIDTH, height=height, format="bgr24", interpolation=Interpolation.FAST_BILINEAR
-                )
-                self.lumas.append(float(small[::4, ::4].mean()))
+                small = _small(frame, CUTS)
+                self.lumas.append(cv2.mean(small)[1])
                 if not self.source.is_image:
                     found = self.detector.process_frame(FrameTimecode(number, fps=float(rate)), small)
                     self.cuts += [cut.frame_num for cut in found]
                 if number % step == 0:
-                    self.pictures.append((number, np.rot90(small, turned // 90)))
+                    self.pictures.append((number, np.rot90(_small(frame, WIDTH), turned // 90)))
         except FFmpegError:
             if not self.times:
                 raise
@@ -147,6 +146,12 @@ class _Scanner:
                 )
             )
         return scenes
+
+
+def _small(frame: av.VideoFrame, width: int) -> NDArray[np.uint8]:
+    height = max(2, round(width * frame.height / frame.width / 2) * 2)
+    how = Interpolation.FAST_BILINEAR
+    return frame.to_ndarray(width=width, height=height, format="bgr24", interpolation=how)  # pyright: ignore
 
 
 def _motion(pictures: list[NDArray[np.uint8]]) -> float:

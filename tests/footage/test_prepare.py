@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sorajax.cli import main
 from sorajax.errors import InputError
 from sorajax.footage import prepare as module
 from sorajax.footage.filters import FilterConfig
@@ -115,3 +116,24 @@ def test_where_nothing_is_kept_the_counts_say_why(footage, tmp_path):
 def test_a_folder_without_videos_is_named(tmp_path):
     with pytest.raises(InputError, match="no video in .*; files that are taken end in .mp4"):
         run(tmp_path, tmp_path / "out")
+
+
+def test_subtitles_that_leave_a_scene_out_are_told_from_none_at_all(tmp_path):
+    films.write(tmp_path / "in" / "a.mp4", films.scene(0, 40), films.scene(1, 40))
+    (tmp_path / "in" / "a.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\nBlobs move.\n")
+    run(tmp_path / "in", tmp_path / "out")
+    (kept,), (dropped,) = lines(tmp_path / "out" / "clips.jsonl"), lines(tmp_path / "out" / "dropped.jsonl")
+    assert kept["captions"] == [{"text": "Blobs move.", "language": ""}]
+    assert dropped["reason"] == "without caption" and dropped["why"] == "its subtitles say nothing of it"
+
+
+def test_in_the_shell(footage, tmp_path, capsys):
+    command = ["data", "prepare", str(footage), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert main([*command, "--limit", "min_seconds=0.1", "captioned=false"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith("4 clips (") and out.endswith("report.html\n")
+    for wrong, said in {"min_second=1": "unknown key 'min_second'", "min_seconds=x": "'x' is not a number"}.items():
+        assert main([*command, "--limit", wrong]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["data", "prepare", str(tmp_path / "gone"), "--out", str(tmp_path / "out")]) == 2
+    assert "gone is not there; name folders, videos" in capsys.readouterr().err
