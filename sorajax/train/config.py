@@ -79,6 +79,22 @@ class VaeLossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Train an adapter of the transformer in its place (objective "video")."""
+
+    rank: int = 0
+    """Of its factors; 0: the transformer itself is trained."""
+    alpha: float = 0.0
+    """What is added is ``alpha / rank`` times their product; 0: as the rank."""
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out")
+    """Kernels of every block that are adapted, by name; "ffn_in" and "ffn_out" are those of the feed-forward."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 0 or self.alpha < 0:
+            raise ConfigError(f"lora: rank {self.rank}, alpha {self.alpha}; neither can be below 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuardConfig:
     """What becomes of a step whose loss or gradient is not finite, or whose loss leaps up. It changes no weight."""
 
@@ -107,6 +123,7 @@ class TrainConfig:
     mesh: MeshConfig = field(default_factory=MeshConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
     vae_loss: VaeLossConfig = field(default_factory=VaeLossConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     steps: int = 10000
     batch: int = 32
@@ -132,13 +149,15 @@ class TrainConfig:
             raise ConfigError(f"objective: {self.objective!r} is unknown; known: {', '.join(OBJECTIVES)}")
         if self.parameters not in PARAMETERS:
             raise ConfigError(f"parameters: {self.parameters!r} is unknown; known: {', '.join(PARAMETERS)}")
+        if self.lora.rank and self.objective != "video":
+            raise ConfigError(f'lora.rank: objective {self.objective!r} has no transformer; adapters are for "video"')
         remat.check(self.remat)
         for key in ("steps", "batch", "log_every", "checkpoint_every", "evaluate_every"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key}: {getattr(self, key)} is too small; at least 1")
 
 
-OWN = {"video": "video", "vae_loss": "vae"}
+OWN = {"video": "video", "vae_loss": "vae", "lora": "video"}
 """Tables that concern one objective alone."""
 
 

@@ -37,9 +37,10 @@ def train(
 ) -> Path:
     """Run one stage of training to ``config.steps``, or for ``minutes``; resumes what is in its folder.
 
-    Returns the model folder that the stage exported to. Ctrl-C and SIGTERM save a checkpoint, export, and end.
-    Several processes (``sorajax.hosts.start.join``) call it alike, with one folder that all of them see: each makes
-    its rows of a batch and saves its part of a checkpoint, process 0 writes the rest, and a signal to one ends all.
+    Returns the model folder that the stage exported to, or the LoRA file. Ctrl-C and SIGTERM save a checkpoint,
+    export, and end. Several processes (``sorajax.hosts.start.join``) call it alike, with one folder that all of them
+    see: each makes its rows of a batch and saves its part of a checkpoint, process 0 writes the rest, and a signal to
+    one ends all.
 
     It resumes from the newest checkpoint that is whole; others are put aside with a warning. A config that changed
     since is refused unless that is harmless (``sorajax.train.resume``) or ``accept`` names the keys. Steps that would
@@ -48,7 +49,7 @@ def train(
     Raises TrainingError when ``config.guard`` ends the run, CheckpointError when the saved run is another one or cannot
     be read, or the last state could not be saved, ConfigError when the processes do not share the folder.
     """
-    folder = runs / config.model.name / config.objective
+    folder = runs / config.model.name / ("lora" if config.lora.rank else config.objective)
     model_folder = runs / config.model.name / "model"
     folder.mkdir(parents=True, exist_ok=True)
     check_shared(folder)
@@ -156,14 +157,14 @@ def _train(
             look()
         checkpoints.wait()  # for one that may be that of this step
         saved = done == first or checkpoints.latest() == done or (save() and checkpoints.wait())
-    if done > first or not arrays.broadcast(model_folder.exists()):
+    if done > first or not arrays.broadcast(objective.result.exists()):
         export()
     if not saved:
         raise CheckpointError(
             f"step {done} could not be saved in {folder}; free some space there and run again, from "
             f"{'the beginning' if (kept := checkpoints.latest()) is None else f'the checkpoint of step {kept}'}"
         )
-    return model_folder
+    return objective.result
 
 
 def make_objective(config: TrainConfig, model_folder: Path) -> Objective:
@@ -176,13 +177,12 @@ def make_objective(config: TrainConfig, model_folder: Path) -> Objective:
         from sorajax.train.vae import VaeObjective
 
         return VaeObjective(config, model_folder)
-    if config.video.data:
-        from sorajax.train.footage import FootageObjective
-
-        return FootageObjective(config, model_folder)
+    from sorajax.train.footage import FootageObjective
+    from sorajax.train.lora import LoraObjective
     from sorajax.train.video import VideoObjective
 
-    return VideoObjective(config, model_folder)
+    objective = (FootageObjective if config.video.data else VideoObjective)(config, model_folder)
+    return LoraObjective(objective, config) if config.lora.rank else objective
 
 
 def _warm(objective: Any, state: TrainState) -> TrainState:

@@ -22,7 +22,7 @@ FREE = (
 )
 """May change at any time: how long, how often, on which devices. (With another ``log_every``, another leap of the loss
 may be noticed.)"""
-BOUND = ("objective", "model", "optimizer.name")
+BOUND = ("objective", "model", "optimizer.name", "lora.rank", "lora.targets")
 """May never change: the saved arrays are of another kind then. What is in neither list may, if it is agreed to."""
 
 

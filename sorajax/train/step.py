@@ -29,6 +29,8 @@ class Objective(Protocol):
 
     frozen: Any
     """Pytree of models that the loss uses but does not train."""
+    result: Path
+    """The folder or file that ``export`` writes, for whoever samples."""
 
     def init(self, rngs: nnx.Rngs) -> nnx.Module:
         """A new model."""

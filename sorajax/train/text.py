@@ -76,7 +76,7 @@ class TextObjective:
 
     def __init__(self, config: TrainConfig, folder: Path):
         """Raises ConfigError if the tokenizer does not fit ``model.text.vocab_size``."""
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.result = config, folder, folder
         self.world = World(config.world)
         self.classes = self.world.label_sizes()
         own = folder / folders.TOKENIZER

@@ -29,7 +29,7 @@ class VaeObjective:
 
     def __init__(self, config: TrainConfig, folder: Path):
         """Raises ConfigError if a stretch is not one that the autoencoder and the world have."""
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.result = config, folder, folder
         lengths, factor = config.vae_loss.frames, config.model.vae.temporal_factor
         if not lengths or any(t < 1 or (t - 1) % factor or t > config.world.frames for t in lengths):
             raise ConfigError(

@@ -38,7 +38,7 @@ class VideoObjective:
 
     def __init__(self, config: TrainConfig, folder: Path):
         """Raises CheckpointError if a stage before was not trained, ConfigError if it has other sizes."""
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.result = config, folder, folder
         self.world = World(config.world)
         dtype = jnp.dtype(config.dtype)
         self.model_config = folders.load_config(folder)  # with the latents' statistics

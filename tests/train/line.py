@@ -28,7 +28,7 @@ class Line:
     poison: tuple[int, ...] = ()
 
     def __init__(self, config: TrainConfig, folder):
-        self.config = config
+        self.config, self.result = config, folder
         self.frozen = ()
         self.wanted = np.random.default_rng(0).standard_normal((SIZE, SIZE)).astype(np.float32)
 

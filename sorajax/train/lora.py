@@ -1,0 +1,109 @@
+"""A low-rank adapter of the transformer (LoRA, arXiv 2106.09685) as what is trained; the transformer stays as it is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from safetensors.numpy import save_file
+
+from sorajax.errors import ConfigError
+from sorajax.mesh import param
+from sorajax.models.dit import DiT
+from sorajax.train.config import TrainConfig
+from sorajax.train.step import Metrics
+from sorajax.train.video import VideoObjective
+from sorajax.weights.convert import LINEAR, Match, matches
+from sorajax.weights.dit import RULES
+
+FILE = "lora.safetensors"
+
+
+class Adapter(nnx.Module):
+    """Two factors of what is added to a kernel of every block: ``down`` [layer, i, r] and ``up`` [layer, r, o]."""
+
+    def __init__(self, shape: tuple[int, int, int], rank: int, *, rngs: nnx.Rngs):
+        layers, din, dout = shape
+        bound = din**-0.5  # as PEFT begins: nothing is added at first
+        down = jax.random.uniform(rngs.params(), (layers, din, rank), minval=-bound, maxval=bound)
+        self.down = param(down, None, None, None)
+        self.up = param(jnp.zeros((layers, rank, dout)), None, None, None)
+
+
+class Adapters(nnx.Module):
+    """An adapter for each kernel that is adapted, by its name in diffusers with the layer left open."""
+
+    def __init__(self, targets: Mapping[str, Match], rank: int, *, rngs: nnx.Rngs):
+        made = {name: Adapter(match.variable.get_value().shape, rank, rngs=rngs) for name, match in targets.items()}
+        self.by_name = nnx.Dict(made)
+
+
+class LoraObjective:
+    """The objective of a transformer, learned by its adapters alone. Its file is one that ``load_lora`` reads."""
+
+    def __init__(self, inner: VideoObjective, config: TrainConfig):
+        """Raises ConfigError if no kernel has one of the names in ``lora.targets``."""
+        self.inner, self.options, self.batch, self.size = inner, config.lora, inner.batch, inner.size
+        self.names, self.result = inner.names, inner.folder.parent / FILE
+        base = nnx.eval_shape(lambda: inner.init(nnx.Rngs(0)))
+        inner.warm_start(base)
+        self.frozen: Any = {"dit": base, "inner": inner.frozen}
+        self.targets = {
+            match.rule.theirs.replace("{layer}", "*").removesuffix(".weight"): match
+            for match in matches(base, RULES)
+            if match.stacked and match.rule.axes == LINEAR and any(t in match.path for t in config.lora.targets)
+        }
+        if not self.targets:
+            raise ConfigError(
+                f"lora.targets: no kernel is called {', '.join(config.lora.targets)}; known: to_q, to_k, to_v, to_out, "
+                "ffn_in, ffn_out, or attn1 and attn2 for all of self- or cross-attention"
+            )
+        self._paths = {match.path: name for name, match in self.targets.items()}
+
+    def init(self, rngs: nnx.Rngs) -> Adapters:
+        """New adapters, which change nothing yet."""
+        return Adapters(self.targets, self.options.rank, rngs=rngs)
+
+    def warm_start(self, model: Adapters) -> None:
+        """The transformer is that of the model folder in any case; adapters begin anew."""
+
+    def merged(self, model: Adapters, dit: DiT) -> DiT:
+        """The transformer with what the adapters add to its kernels."""
+        scale = (self.options.alpha or self.options.rank) / self.options.rank
+
+        def one(path: Any, leaf: jax.Array) -> jax.Array:
+            name = self._paths.get(tuple(getattr(part, "name", "") for part in path[:-1]))
+            if name is None:
+                return leaf
+            adapter = model.by_name[name]
+            added = jnp.einsum("lir,lro->lio", adapter.down[...], adapter.up[...])
+            return (leaf + scale * added).astype(leaf.dtype)
+
+        return jax.tree_util.tree_map_with_path(one, dit)
+
+    def loss(
+        self, model: Adapters, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """The inner objective's, of the transformer with its adapters."""
+        return self.inner.loss(self.merged(model, frozen["dit"]), frozen["inner"], batch, key)
+
+    def evaluate(self, model: Adapters, step: int, folder: Path) -> dict[str, float]:
+        """The inner objective's, of the transformer with its adapters."""
+        return self.inner.evaluate(jax.jit(self.merged)(model, self.frozen["dit"]), step, folder)
+
+    def export(self, model: Adapters, folder: Path) -> None:
+        """Write the adapters with the keys of diffusers and PEFT beside the model folder; alpha is multiplied in."""
+        tensors, scale = {}, np.float32((self.options.alpha or self.options.rank) / self.options.rank)
+        for name in self.targets:
+            adapter = model.by_name[name]
+            down, up = np.asarray(adapter.down[...]), np.asarray(adapter.up[...])
+            for i in range(len(down)):
+                key = f"transformer.{name.replace('*', str(i))}"
+                tensors[f"{key}.lora_A.weight"] = np.ascontiguousarray(down[i].T)
+                tensors[f"{key}.lora_B.weight"] = np.ascontiguousarray(scale * up[i].T)
+        draft = self.result.with_suffix(".part")
+        save_file(tensors, draft, {"format": "pt"})
+        draft.replace(self.result)
