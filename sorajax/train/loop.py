@@ -24,6 +24,7 @@ from sorajax.train import resume, start
 from sorajax.train.config import TrainConfig
 from sorajax.train.guard import Guard
 from sorajax.train.log import Log
+from sorajax.train.meter import Meter
 from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes
 
 
@@ -72,12 +73,13 @@ def _train(
     mesh = meshes.make_mesh(**dataclasses.asdict(config.mesh))
     optimizer = make_optimizer(config.optimizer, config.steps)
 
-    seconds, guard, changed = 0.0, Guard(config.guard), []
+    guard, meter, changed = Guard(config.guard), Meter(mesh.size), []
     if (newest := checkpoints.newest_whole()) is not None:
         about = checkpoints.about(newest)
         changed = resume.check(about["config"], resume.plain(config), folder, accept)
-        state, seconds = checkpoints.restore(newest, state_shapes(objective, optimizer, mesh)), about["seconds"]
+        state = checkpoints.restore(newest, state_shapes(objective, optimizer, mesh))
         guard = Guard(config.guard, **about.get("guard", {}))
+        meter = Meter(mesh.size, about["seconds"], about.get("device_seconds", 0.0))
     else:
         state = init_state(objective, optimizer, config.seed, mesh)
         state = _warm(objective, state) if config.warm_start else state
@@ -99,7 +101,7 @@ def _train(
     if first < config.steps:
         make(first)  # what is made once, such as latents on disk, is made where Ctrl-C still breaks in
     source = batches(make, start=first, stop=config.steps) if first < config.steps else iter(())
-    began, deadline = time.monotonic(), None if minutes is None else time.monotonic() + 60 * minutes
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
     log = Log(folder / "log.jsonl", first)
     if newest is not None and first < config.steps:
         log.write(first, {"event": "resumed", "changed": changed})
@@ -109,12 +111,15 @@ def _train(
     stop = arrays.StopFlag(mesh)
     done, unseen, limit = first, [], _limit(guard, mesh)
     quiet = not (progress and arrays.is_primary())
-    with _signals(ending), tqdm(total=config.steps, initial=first, disable=quiet, file=sys.stderr) as bar:
+    with (
+        contextlib.closing(log),
+        _signals(ending),
+        tqdm(total=config.steps, initial=first, disable=quiet, file=sys.stderr) as bar,
+    ):
         bar.set_description(config.objective)
 
         def save() -> bool:
-            spent = seconds + time.monotonic() - began
-            about = {"config": resume.plain(config), "seconds": spent, "guard": guard.plain()}
+            about = {"config": resume.plain(config), "guard": guard.plain(), **meter.spent()}
             return checkpoints.save(done, state, about)
 
         def look() -> dict[str, float]:
@@ -132,7 +137,8 @@ def _train(
             return seen[-1]
 
         while done < config.steps and not stop(bool(ending)):
-            batch = arrays.place_rows(next(source), mesh, objective.size(done))
+            batch = arrays.place_rows(meter.waiting(source), mesh, objective.size(done))
+            meter.count(objective.size(done), objective.tokens(batch))
             state, metrics = step(state, frozen, batch, limit)
             unseen.append(metrics)
             done += 1
@@ -146,8 +152,7 @@ def _train(
                 guard.fold()
                 limit = _limit(guard, mesh)
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
-                rate = (done - first) * config.batch / (time.monotonic() - began)
-                log.write(done, values | {"samples_per_second": rate, "seconds": seconds + time.monotonic() - began})
+                log.write(done, values | meter.read())
             if due[1]:
                 log.write(done, {f"eval_{k}": v for k, v in objective.evaluate(state.ema, done, folder).items()})
                 export()

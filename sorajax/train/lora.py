@@ -47,7 +47,7 @@ class LoraObjective:
     def __init__(self, inner: VideoObjective, config: TrainConfig):
         """Raises ConfigError if no kernel has one of the names in ``lora.targets``."""
         self.inner, self.options, self.batch, self.size = inner, config.lora, inner.batch, inner.size
-        self.names, self.result = inner.names, inner.folder.parent / FILE
+        self.names, self.tokens, self.result = inner.names, inner.tokens, inner.folder.parent / FILE
         base = nnx.eval_shape(lambda: inner.init(nnx.Rngs(0)))
         inner.warm_start(base)
         self.frozen: Any = {"dit": base, "inner": inner.frozen}

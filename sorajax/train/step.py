@@ -48,6 +48,10 @@ class Objective(Protocol):
         """What each row of batch ``index`` was made of, for a person to find it again."""
         ...
 
+    def tokens(self, batch: Mapping[str, Any]) -> int:
+        """Tokens of a batch, as the model that is trained counts them."""
+        ...
+
     def loss(
         self, model: Any, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, Metrics]:

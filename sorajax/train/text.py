@@ -122,6 +122,10 @@ class TextObjective:
         """The clips whose captions make a batch."""
         return [f"clip {i}" for i in range(index * self.config.batch, (index + 1) * self.config.batch)]
 
+    def tokens(self, batch: Mapping[str, Any]) -> int:
+        """Of all captions, with their padding."""
+        return batch["ids"].size
+
     def loss(
         self, model: TextModel, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, Metrics]:

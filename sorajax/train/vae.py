@@ -74,6 +74,12 @@ class VaeObjective:
         first = index * self.config.batch
         return [f"clip {i}" for i in range(first, first + self.size(index))]
 
+    def tokens(self, batch: Mapping[str, Any]) -> int:
+        """Cells of latent frames."""
+        b, t, h, w, _ = batch["frames"].shape
+        vae = self.config.model.vae
+        return b * (1 + (t - 1) // vae.temporal_factor) * (h // vae.spatial_factor) * (w // vae.spatial_factor)
+
     def loss(
         self, model: VAE, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, Metrics]:

@@ -1,6 +1,7 @@
 """The transformer's objective: the velocity of the world's clips in latent space, told by their captions."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,10 @@ class VideoObjective:
     def names(self, index: int) -> list[str]:
         """The clips of a batch."""
         return [f"clip {i}" for i in self._drawn(index)[1]]
+
+    def tokens(self, batch: Mapping[str, Any]) -> int:
+        """Patches of latents."""
+        return batch["latents"].size // (math.prod(self.config.model.dit.patch_size) * batch["latents"].shape[-1])
 
     def _drawn(self, index: int) -> tuple[np.random.Generator, np.ndarray]:
         """The clips of a batch, and the generator that goes on from there."""

@@ -41,6 +41,9 @@ class Line:
     def names(self, index):
         return [f"row {index}.{i}" for i in range(self.config.batch)]
 
+    def tokens(self, batch):
+        return batch["x"].size
+
     def batch(self, index, rows=None):
         x = np.random.default_rng((self.config.seed, index)).standard_normal((self.config.batch, SIZE))
         x = np.full_like(x, np.nan) if index in self.poison else x

@@ -1,5 +1,6 @@
 """The record of a run has each step once, whatever happened to its file."""
 
+import errno
 import json
 
 import pytest
@@ -35,12 +36,29 @@ def test_what_is_not_finite_is_still_json(tmp_path):
     assert json.loads(line, parse_constant=pytest.fail) == {"step": 1, "loss": None, "grad_norm": None}
 
 
-def test_lines_wait_where_none_can_be_written(tmp_path):
-    folder = tmp_path / "there"
-    log = Log(folder / "log.jsonl", 0)
-    with pytest.warns(UserWarning, match="cannot be written .No such file or directory.; its lines wait"):
-        log.write(1, {})
-    log.write(2, {})
-    folder.mkdir()
-    log.write(3, {})
-    assert steps(folder / "log.jsonl") == [1, 2, 3]
+def test_lines_wait_where_none_can_be_written(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl"
+    log = Log(path, 0)
+    log.write(1, {})
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "open", full)
+        with pytest.warns(UserWarning, match="log.jsonl cannot be written .No space left on device.; its lines wait"):
+            log.write(2, {})
+        log.write(3, {})
+    log.write(4, {})
+    assert steps(path) == [1, 2, 3, 4]
+
+
+def test_figures_go_to_tensorboard_where_it_is_installed(tmp_path):
+    pytest.importorskip("tensorboardX")
+    log = Log(tmp_path / "log.jsonl", 0)
+    log.write(1, {"loss": 1.0, "eval_loss_0.3": 0.5})
+    log.write(1, {"event": "skipped", "reason": "the loss leapt"})
+    log.close()
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    data = file.read_bytes()
+    assert b"loss" in data and b"eval/loss_0.3" in data and b"skipped" not in data
