@@ -32,7 +32,7 @@ TEST := $(VENV)/.test-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-live check lint chaos bench-provenance bench-watermark clean
+.PHONY: demo setup test test-live check lint chaos bench-provenance bench-watermark clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)
@@ -40,6 +40,8 @@ demo: $(RUN)
 	$(BIN)/sorajax generate "$(PROMPT)" --seed $(SEED) -o $(CLIP) --overwrite
 	@echo "The clip is $(abspath $(CLIP)). What provenance verify says of it:"
 	@$(BIN)/provenance verify $(CLIP) || test $$? -eq 4  # 4: signed by a development identity, on nobody's trust list
+
+setup: $(TEST)
 
 test: $(TEST)
 	$(BIN)/python -m pytest $(TESTS)
