@@ -55,7 +55,7 @@ class Checkpoints:
         Raises CheckpointError where there were some and none is whole: to start anew is for the user to decide.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
-        whole = -1
+        whole = None
         for step in steps if is_primary() else ():
             wrong = broken(self.folder / str(step))
             if wrong is None:
@@ -65,14 +65,14 @@ class Checkpoints:
             moved.parent.mkdir(exist_ok=True)
             (self.folder / str(step)).rename(moved)
             warnings.warn(f"checkpoint {self.folder}/{step} is damaged ({wrong}); moved to {moved}", stacklevel=2)
-        whole = broadcast(whole + 1) - 1
-        if whole < 0 and steps:
+        found = broadcast(0 if not steps else 1 if whole is None else whole + 2)  # what process 0 saw
+        if found == 1:
             raise CheckpointError(
                 f"no checkpoint in {self.folder} is whole; put one back from a copy, or move {self.folder.parent} away "
                 "to start anew"
             )
         self._manager.reload()
-        return whole if steps else None
+        return found - 2 if found else None
 
     def save(self, step: int, state: Any, about: dict[str, Any]) -> bool:
         """Write ``state`` (a pytree of arrays) and ``about`` (plain values) in the background.

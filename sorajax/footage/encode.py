@@ -25,6 +25,8 @@ from sorajax.pipeline import Pipeline
 
 SHARD = 256
 """Samples in a file."""
+PIXELS = 1 << 22
+"""That are encoded at once, unless one clip has more."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Stretch:
     flipped: bool = False
 
 
-def encode(pipe: Pipeline, folder: Path, *, flips: bool = False, batch: int = 8, progress: bool = True) -> Path:
+def encode(pipe: Pipeline, folder: Path, *, flips: bool = False, progress: bool = True) -> Path:
     """Encode what ``prepare`` kept in ``folder``, and return the folder of the shards, one below it for each model.
 
     A clip goes to the model's size whose proportions are nearest, at its frame rate, in as many parts as the model's
@@ -64,7 +66,7 @@ def encode(pipe: Pipeline, folder: Path, *, flips: bool = False, batch: int = 8,
                 path = out / shards.file(shape, number)
                 made = _made(path, part)
                 if made is None:
-                    made = _make(pipe, path, part, batch, bar)
+                    made = _make(pipe, path, part, bar)
                 else:
                     bar.update(len(part))
                 done[shape][path.name] = made["size"]
@@ -84,12 +86,12 @@ def _made(path: Path, part: list[Stretch]) -> dict[str, Any] | None:
         return None
 
 
-def _make(pipe: Pipeline, path: Path, part: list[Stretch], batch: int, bar: Any) -> dict[str, Any]:
+def _make(pipe: Pipeline, path: Path, part: list[Stretch], bar: Any) -> dict[str, Any]:
     written: list[str] = []
     left_out: list[str] = []
 
     def samples() -> Iterator[Sample]:
-        for sample in _samples(pipe, part, batch, bar, left_out):
+        for sample in _samples(pipe, part, bar, left_out):
             written.append(sample.about["source"])
             yield sample
 
@@ -133,7 +135,8 @@ def plan(clips: list[dict[str, Any]], config: ModelConfig, *, flips: bool = Fals
     return dict(planned)
 
 
-def _samples(pipe: Pipeline, part: list[Stretch], batch: int, bar: Any, left_out: list[str]) -> Iterator[Sample]:
+def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str]) -> Iterator[Sample]:
+    batch = min(8, max(1, PIXELS // (part[0].frames * math.prod(part[0].size))))
     for first in range(0, len(part), batch):
         stretches, frames = [], []
         for stretch in part[first : first + batch]:

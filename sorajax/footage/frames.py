@@ -14,10 +14,13 @@ from sorajax.footage.scan import named
 from sorajax.footage.sources import Source
 
 
-def read(source: Source, start: float, fps: float, count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+def read(
+    source: Source, start: float, fps: float, count: int, size: tuple[int, int], *, seek: bool = True
+) -> NDArray[np.uint8]:
     """uint8 [count, h, w, 3]: the frames shown at ``start``, ``start`` + 1/fps, ... seconds, for ``size`` (w, h).
 
-    A frame is scaled to cover the size and cut alike on both sides. Raises InputError where the video ends before.
+    A frame is scaled to cover the size and cut alike on both sides. ``seek`` saves decoding what comes before; a file
+    whose index leads too far is read from its beginning. Raises InputError where the video ends before.
     """
     wanted = [start + i / fps for i in range(count)]
     frames: list[NDArray[np.uint8]] = []
@@ -26,9 +29,12 @@ def read(source: Source, start: float, fps: float, count: int, size: tuple[int, 
         with source.open() as file, av.open(named(file), mode="r") as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            if start > 1 and not source.is_image:
+            seek = seek and start > 1 and not source.is_image
+            if seek:
                 container.seek(int((start - 0.5) * av.time_base))
             for frame, until in _shown(container.decode(stream)):
+                if seek and not frames and float(frame.time or 0.0) > start + 1e-3:
+                    return read(source, start, fps, count, size, seek=False)
                 while len(frames) < count and wanted[len(frames)] < until - 1e-6:
                     frames.append(_cover(frame, size))
                 if len(frames) == count:

@@ -171,15 +171,17 @@ def _in_processes(
     missing: list[tuple[Source, str]], pictures: Path, workers: int
 ) -> Iterator[tuple[Source, str, dict[str, Any]]]:
     """Each source scanned, as it is finished. One that brings its process down is found by scanning one at a time."""
-    waiting, alone = list(missing), False
-    while waiting:
-        count = 1 if alone else min(workers, len(waiting))
+    waiting: list[tuple[Source, str]] = list(missing)
+    suspects: list[tuple[Source, str]] = []
+    while waiting or suspects:
+        alone, queue = bool(suspects), suspects or waiting
+        count = 1 if alone else min(workers, len(queue))
         with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
             running: dict[Future[dict[str, Any]], tuple[Source, str]] = {}
             try:
-                while waiting or running:
-                    while waiting and len(running) < (1 if alone else 2 * count):
-                        source, version = waiting.pop(0)
+                while queue or running:
+                    while queue and len(running) < (1 if alone else 2 * count):
+                        source, version = queue.pop(0)
                         running[pool.submit(_scanned, source, pictures)] = (source, version)
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         record = future.result()
@@ -191,7 +193,7 @@ def _in_processes(
                         *left.pop(0),
                         {"problem": "reading it brought the process down; encode it again or take it out"},
                     )
-                waiting, alone = left + waiting, True
+                suspects += left
 
 
 def _scanned(source: Source, pictures: Path) -> dict[str, Any]:

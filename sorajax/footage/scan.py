@@ -1,8 +1,8 @@
 """One pass over a video: where its scenes begin and end, and what each is like, from small pictures of all frames."""
 
+import dataclasses
 import statistics
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ LOOKS = 8
 """Pictures a second from which motion and text are judged,"""
 WIDTH = 256
 """and their width."""
+MOST = 256
+"""Pictures that are kept of a scene; of a longer one every second is given up."""
 EDGE = 24
 """Grey levels between neighbours that make an edge."""
 
@@ -75,77 +77,93 @@ def scan(source: Source) -> list[Scene]:
 
 
 class _Scanner:
-    """What is gathered while frames go by."""
+    """What is gathered while frames go by; pictures of one scene at a time, and no more of them than ``MOST``."""
 
     def __init__(self, source: Source):
         self.source = source
         self.detector = AdaptiveDetector(min_scene_len=8)
         self.times: list[float] = []
-        self.cuts: list[int] = []
-        self.pictures: list[tuple[int, NDArray[np.uint8]]] = []
         self.lumas: list[float] = []
+        self.scenes: list[Scene] = []
+        self.first = 0
+        """Frame with which the present scene begins."""
+        self.pictures: list[tuple[int, NDArray[np.uint8]]] = []
+        self.changes: list[tuple[int, float]] = []
+        """From one picture to the next, by the frame of the later."""
+        self.size, self.turned = (0, 0), 0
 
     def run(self, container: Any) -> list[Scene]:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # files are scanned side by side
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        step = max(1, round(float(rate) / LOOKS))
-        shape, turned = (0, 0), 0
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        step = max(1, round(rate / LOOKS))
         try:
             for frame in container.decode(stream):
-                time = float(frame.time) if frame.time is not None else len(self.times) / float(rate)
+                time = float(frame.time) if frame.time is not None else len(self.times) / rate
                 if time >= self.source.end:
                     break
-                if time < self.source.start:
-                    continue
-                number = len(self.times)
-                if not number:
-                    shape, turned = (frame.width, frame.height), frame.rotation
-                self.times.append(time)
-                small = _small(frame, CUTS)
-                self.lumas.append(cv2.mean(small)[1])
-                if not self.source.is_image:
-                    found = self.detector.process_frame(FrameTimecode(number, fps=float(rate)), small)
-                    self.cuts += [cut.frame_num for cut in found]
-                if number % step == 0:
-                    self.pictures.append((number, np.rot90(_small(frame, WIDTH), turned // 90)))
+                if time >= self.source.start:
+                    self._take(frame, time, rate, step)
         except FFmpegError:
             if not self.times:
                 raise
         if not self.times:
             raise InputError(f"{self.source.name} has no frame between its start and end; correct them or take it out")
-        width, height = shape if turned % 180 == 0 else shape[::-1]
-        return self._scenes(float(rate), width, height)
-
-    def _scenes(self, rate: float, width: int, height: int) -> list[Scene]:
         count = len(self.times)
-        if not self.source.is_image:
-            self.cuts += [cut.frame_num for cut in self.detector.post_process(FrameTimecode(count, fps=rate))]
-        borders = sorted({0, count, *(cut for cut in self.cuts if 0 < cut < count)})
-        steps = [b - a for a, b in zip(self.times, self.times[1:], strict=False)]
+        steps = [b - a for a, b in zip(self.times, self.times[1:], strict=False) if b > a]
         usual = statistics.median(steps) if steps else 1 / rate
-        scenes = []
-        for first, last in zip(borders, borders[1:], strict=False):
-            inside = [picture for number, picture in self.pictures if first <= number < last]
-            inside = inside or [min(self.pictures, key=lambda pair: abs(pair[0] - first))[1]]
-            end = self.times[last] if last < count else self.times[-1] + usual
-            middle = inside[len(inside) // 2][..., ::-1]
-            scenes.append(
-                Scene(
-                    start=self.times[first],
-                    end=end,
-                    frames=last - first,
-                    fps=1 / usual if usual > 0 else rate,
-                    width=width,
-                    height=height,
-                    luma=statistics.fmean(self.lumas[first:last]),
-                    motion=_motion(inside),
-                    text=_text(inside),
-                    hash=str(imagehash.phash(Image.fromarray(np.ascontiguousarray(middle)))),
-                    thumbnail=np.stack([inside[i][..., ::-1] for i in (0, len(inside) // 2, -1)]),
-                )
-            )
-        return scenes
+        if not self.source.is_image:
+            self._cut(self.detector.post_process(FrameTimecode(count, fps=rate)))
+        self._close(count, self.times[-1] + usual)
+        return [dataclasses.replace(scene, fps=1 / usual) for scene in self.scenes]
+
+    def _take(self, frame: av.VideoFrame, time: float, rate: float, step: int) -> None:
+        number = len(self.times)
+        if not number:
+            self.turned = frame.rotation // 90 % 4
+            self.size = (frame.width, frame.height) if self.turned % 2 == 0 else (frame.height, frame.width)
+        small = _small(frame, CUTS)
+        self.times.append(time)
+        self.lumas.append(cv2.mean(small)[1])
+        if number % step == 0:
+            picture = np.rot90(_small(frame, WIDTH), self.turned)
+            before, last = self.pictures[-1] if self.pictures else (-1, picture)
+            if before >= self.first and last.shape == picture.shape:
+                self.changes.append((number, float(cv2.absdiff(_grey(last), _grey(picture)).mean())))
+            self.pictures.append((number, picture))
+        if not self.source.is_image:
+            self._cut(self.detector.process_frame(FrameTimecode(number, fps=rate), small))
+        if len(self.pictures) > MOST:
+            del self.pictures[1:-1:2]
+
+    def _cut(self, cuts: list[FrameTimecode]) -> None:
+        for number in (cut.frame_num for cut in cuts):
+            if self.first < number < len(self.times):
+                self._close(number, self.times[number])
+
+    def _close(self, last: int, end: float) -> None:
+        """End the present scene before frame ``last``."""
+        inside = [picture for number, picture in self.pictures if number < last]
+        inside = inside or [self.pictures[0][1]]
+        changes = [change for number, change in self.changes if number < last]
+        middle = inside[len(inside) // 2][..., ::-1]
+        scene = Scene(
+            start=self.times[self.first],
+            end=end,
+            frames=last - self.first,
+            fps=0.0,
+            width=self.size[0],
+            height=self.size[1],
+            luma=statistics.fmean(self.lumas[self.first : last]),
+            motion=statistics.fmean(changes) if changes else 0.0,
+            text=_text(inside),
+            hash=str(imagehash.phash(Image.fromarray(np.ascontiguousarray(middle)))),
+            thumbnail=np.stack([inside[i][..., ::-1] for i in (0, len(inside) // 2, -1)]),
+        )
+        self.scenes.append(scene)
+        kept = [pair for pair in self.pictures if pair[0] >= last] or self.pictures[-1:]
+        self.pictures, self.first = kept, last
+        self.changes = [pair for pair in self.changes if pair[0] > kept[0][0] >= last]
 
 
 def _small(frame: av.VideoFrame, width: int) -> NDArray[np.uint8]:
@@ -154,17 +172,15 @@ def _small(frame: av.VideoFrame, width: int) -> NDArray[np.uint8]:
     return frame.to_ndarray(width=width, height=height, format="bgr24", interpolation=how)  # pyright: ignore
 
 
-def _motion(pictures: list[NDArray[np.uint8]]) -> float:
-    grey = [cv2.cvtColor(np.ascontiguousarray(p), cv2.COLOR_BGR2GRAY) for p in pictures]
-    changes = [float(cv2.absdiff(a, b).mean()) for a, b in zip(grey, grey[1:], strict=False)]
-    return statistics.fmean(changes) if changes else 0.0
+def _grey(picture: NDArray[np.uint8]) -> Any:
+    return cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2GRAY)
 
 
 def _text(pictures: list[NDArray[np.uint8]]) -> float:
     """Strong edges that are in every picture with the same sign, where a band of the picture has most of them."""
     edges = []
     for picture in pictures[:: max(1, len(pictures) // 12)]:
-        grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2GRAY).astype(np.int16)
+        grey = _grey(picture).astype(np.int16)
         edges.append(grey[1:, 1:] - grey[1:, :-1])
     stack = np.stack(edges)
     still = ((stack > EDGE).mean(0) > 0.9) | ((stack < -EDGE).mean(0) > 0.9)

@@ -40,7 +40,7 @@ def pipe(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(prepared, pipe):
-    return encode(pipe, prepared, batch=2, progress=False)
+    return encode(pipe, prepared, progress=False)
 
 
 def test_samples_are_what_the_model_makes_of_the_frames_and_captions(folder, pipe, prepared):
@@ -74,7 +74,7 @@ def test_mirrored_clips_are_samples_of_their_own(prepared, pipe):
 
 def test_files_that_are_whole_are_not_made_again(folder, prepared, pipe, monkeypatch):
     monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("made again"))
-    assert encode(pipe, prepared, batch=2, progress=False) == folder
+    assert encode(pipe, prepared, progress=False) == folder
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])
@@ -85,7 +85,7 @@ def test_a_shard_that_is_cut_short_is_named_and_made_again_alone(prepared, pipe,
     what = f"has {len(data) - 100} bytes instead of {len(data)}" if damage == "cut" else "is missing"
     with pytest.raises(InputError, match=f"00000.array_record {what}; run sorajax data prepare again"):
         Shards(folder)
-    encode(pipe, prepared, batch=2, progress=False)
+    encode(pipe, prepared, progress=False)
     assert Shards(folder).shapes()[3, 2, 2] == 4
     assert next((folder / "1x2x2").glob("*.array_record")).stat().st_mtime_ns == other
 
@@ -130,10 +130,17 @@ def test_batches_depend_on_the_index_alone_and_say_what_they_are_of(config, tmp_
     assert shapes == {(4, 1, 2, 2, 8), (4, 3, 2, 2, 8)}
 
 
-def test_training_on_real_clips_resumes_exactly(config, tmp_path, monkeypatch):
-    for name in ("whole", "parts"):
-        tiny.write(tmp_path / name / "tiny" / "model")
-    train(config, runs=tmp_path / "whole", progress=False)
+def test_a_run_begins_with_a_model_trains_on_real_clips_and_resumes_exactly(config, tmp_path, monkeypatch):
+    given = tiny.write(tmp_path / "given")
+    (given / "README.txt").write_text("kept")
+    weights = given / "transformer" / "diffusion_pytorch_model.safetensors"
+    before = weights.read_bytes()
+    config = dataclasses.replace(config, start=str(given), warm_start=True)
+    made = train(config, runs=tmp_path / "whole", progress=False)
+    assert (made / "README.txt").is_file() and weights.read_bytes() == before
+    assert (made / "transformer" / weights.name).read_bytes() != before
+    assert (tmp_path / "whole" / "tiny" / "video" / "video-0000008.png").is_file()
+
     monkeypatch.setattr(FootageObjective, "evaluate", lambda *_: {})
     train(dataclasses.replace(config, steps=5), runs=tmp_path / "parts", progress=False)
     train(config, runs=tmp_path / "parts", progress=False)
@@ -143,19 +150,6 @@ def test_training_on_real_clips_resumes_exactly(config, tmp_path, monkeypatch):
         records = [json.loads(line) for line in lines]
         found.append({r["step"]: r["loss"] for r in records if "loss" in r})
     assert found[0] == found[1] and sorted(found[0]) == list(range(1, 9))
-    assert (tmp_path / "whole" / "tiny" / "video" / "video-0000008.png").is_file()
-
-
-def test_a_run_can_begin_with_the_parts_of_a_model(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(FootageObjective, "evaluate", lambda *_: {})
-    model = tiny.write(tmp_path / "given")
-    (model / "README.txt").write_text("kept")
-    config = dataclasses.replace(config, start=str(model), warm_start=True, steps=1)
-    before = (model / "transformer" / "diffusion_pytorch_model.safetensors").read_bytes()
-    made = train(config, runs=tmp_path / "runs", progress=False)
-    assert (made / "README.txt").is_file()
-    assert (model / "transformer" / "diffusion_pytorch_model.safetensors").read_bytes() == before
-    assert (made / "transformer" / "diffusion_pytorch_model.safetensors").read_bytes() != before
 
 
 def test_shards_of_another_model_are_refused(config, tmp_path):
