@@ -20,7 +20,9 @@ from sorajax.errors import InputError
 from sorajax.footage.sources import Source
 
 CUTS = 128
-"""Width in pixels of the picture of each frame in which cuts are sought; its height follows."""
+"""Width in pixels of the pictures in which cuts are sought; their height follows."""
+RATE = 15
+"""Of these, about so many a second. What is between the two around a cut belongs to neither scene."""
 LOOKS = 8
 """Pictures a second from which motion and text are judged,"""
 WIDTH = 256
@@ -83,20 +85,21 @@ class _Scanner:
         self.source = source
         self.detector = AdaptiveDetector(min_scene_len=8)
         self.times: list[float] = []
-        self.lumas: list[float] = []
+        self.lumas: list[tuple[int, float]] = []
         self.scenes: list[Scene] = []
         self.first = 0
         """Frame with which the present scene begins."""
         self.pictures: list[tuple[int, NDArray[np.uint8]]] = []
         self.changes: list[tuple[int, float]] = []
         """From one picture to the next, by the frame of the later."""
-        self.size, self.turned = (0, 0), 0
+        self.size, self.turned, self.stride = (0, 0), 0, 1
 
     def run(self, container: Any) -> list[Scene]:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # files are scanned side by side
         rate = float(stream.average_rate or stream.guessed_rate or 25)
-        step = max(1, round(rate / LOOKS))
+        self.stride = max(1, round(rate / RATE))
+        step = self.stride * max(1, round(rate / LOOKS / self.stride))
         try:
             for frame in container.decode(stream):
                 time = float(frame.time) if frame.time is not None else len(self.times) / rate
@@ -114,7 +117,7 @@ class _Scanner:
         usual = statistics.median(steps) if steps else 1 / rate
         if not self.source.is_image:
             self._cut(self.detector.post_process(FrameTimecode(count, fps=rate)))
-        self._close(count, self.times[-1] + usual)
+        self._close(count, count, self.times[-1] + usual)
         return [dataclasses.replace(scene, fps=1 / usual) for scene in self.scenes]
 
     def _take(self, frame: av.VideoFrame, time: float, rate: float, step: int) -> None:
@@ -122,9 +125,11 @@ class _Scanner:
         if not number:
             self.turned = frame.rotation // 90 % 4
             self.size = (frame.width, frame.height) if self.turned % 2 == 0 else (frame.height, frame.width)
-        small = _small(frame, CUTS)
         self.times.append(time)
-        self.lumas.append(cv2.mean(small)[1])
+        if number % self.stride:
+            return
+        small = _small(frame, CUTS)
+        self.lumas.append((number, cv2.mean(small)[1]))
         if number % step == 0:
             picture = np.rot90(_small(frame, WIDTH), self.turned)
             before, last = self.pictures[-1] if self.pictures else (-1, picture)
@@ -139,10 +144,11 @@ class _Scanner:
     def _cut(self, cuts: list[FrameTimecode]) -> None:
         for number in (cut.frame_num for cut in cuts):
             if self.first < number < len(self.times):
-                self._close(number, self.times[number])
+                sure = number - self.stride + 1
+                self._close(number, sure, self.times[sure])
 
-    def _close(self, last: int, end: float) -> None:
-        """End the present scene before frame ``last``."""
+    def _close(self, last: int, sure: int, end: float) -> None:
+        """End the present scene before frame ``sure``, at ``end``; the next begins with frame ``last``."""
         inside = [picture for number, picture in self.pictures if number < last]
         inside = inside or [self.pictures[0][1]]
         changes = [change for number, change in self.changes if number < last]
@@ -150,11 +156,11 @@ class _Scanner:
         scene = Scene(
             start=self.times[self.first],
             end=end,
-            frames=last - self.first,
+            frames=sure - self.first,
             fps=0.0,
             width=self.size[0],
             height=self.size[1],
-            luma=statistics.fmean(self.lumas[self.first : last]),
+            luma=statistics.fmean(luma for number, luma in self.lumas if number < last),
             motion=statistics.fmean(changes) if changes else 0.0,
             text=_text(inside),
             hash=str(imagehash.phash(Image.fromarray(np.ascontiguousarray(middle)))),
@@ -163,6 +169,7 @@ class _Scanner:
         self.scenes.append(scene)
         kept = [pair for pair in self.pictures if pair[0] >= last] or self.pictures[-1:]
         self.pictures, self.first = kept, last
+        self.lumas = [pair for pair in self.lumas if pair[0] >= last]
         self.changes = [pair for pair in self.changes if pair[0] > kept[0][0] >= last]
 
 

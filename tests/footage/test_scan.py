@@ -27,6 +27,15 @@ def test_scenes_end_where_they_were_joined(tmp_path):
     assert len({s.hash for s in found}) == 3 and found[0].thumbnail.shape == (3, 192, 256, 3)
 
 
+@pytest.mark.parametrize(("fps", "unsure"), [(30, 1), (60, 3)])
+def test_at_high_rates_frames_beside_a_cut_belong_to_no_scene(tmp_path, fps, unsure):
+    joined = 2 * fps + 1
+    path = films.write(tmp_path / "a.mp4", films.scene(0, joined, speed=0.5), films.scene(1, fps, speed=0.5), fps=fps)
+    first, second = scenes(path)
+    assert joined - unsure <= first.frames <= joined and joined <= round(second.start * fps) <= joined + unsure
+    assert first.frames + second.frames >= joined + fps - unsure and round(first.fps) == fps
+
+
 def test_a_stretch_of_a_video_is_scanned_alone(tmp_path):
     path = films.write(tmp_path / "a.mp4", films.scene(0, 20), films.scene(1, 30))
     (only,) = scenes(path, start=21 / FPS, end=40 / FPS)
