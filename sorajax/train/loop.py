@@ -106,7 +106,7 @@ def _train(
     if newest is not None and first < config.steps:
         log.write(first, {"event": "resumed", "changed": changed})
         for line in changed:
-            tqdm.write(f"since step {first}: {line}", file=sys.stderr)
+            _tell(f"since step {first}: {line}")
     ending: list[str] = []
     stop = arrays.StopFlag(mesh)
     done, unseen, limit = first, [], _limit(guard, mesh)
@@ -132,7 +132,7 @@ def _train(
                     if guard.must_stop():
                         checkpoints.wait()
                         raise TrainingError(_hopeless(number, wrong, names, checkpoints.latest(), log.path))
-                    tqdm.write(f"step {number} was skipped: {wrong} ({_few(names)})", file=sys.stderr)
+                    _tell(f"step {number} was skipped: {wrong} ({_few(names)})")
             unseen.clear()
             return seen[-1]
 
@@ -206,6 +206,11 @@ def _hopeless(step: int, wrong: str, names: list[str], saved: int | None, log: P
         f"step {step}: {wrong}; {kept}; its batch ({_few(names)}) is written down in {log}: lower "
         'optimizer.learning_rate or clip_norm, or set guard.policy = "skip" to go on without such batches'
     )
+
+
+def _tell(line: str) -> None:
+    if arrays.is_primary():
+        tqdm.write(line, file=sys.stderr)
 
 
 def _few(names: list[str]) -> str:
