@@ -199,8 +199,8 @@ def _generate(arguments: argparse.Namespace) -> int:
     with tqdm(total=None, file=sys.stderr, leave=False, bar_format=form, disable=not arguments.writes) as bar:
         bar.set_description("loading the model")
         pipe = load(arguments.model, weights=arguments.weights)
-        for path, scale in loras:
-            pipe.load_lora(path, scale=scale)
+        for lora, scale in loras:
+            pipe.load_lora(lora, scale=scale)
 
         def advance(step: int, steps: int, latents: object) -> None:
             bar.total, bar.n = steps, step
@@ -281,8 +281,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
-    from sorajax.footage import hooks
-    from sorajax.footage.prepare import REPORT, prepare
+    try:
+        from sorajax.footage import hooks
+        from sorajax.footage.prepare import REPORT, prepare
+    except ModuleNotFoundError as error:
+        raise InputError(f"footage needs {error.name}, which is missing: pip install 'sorajax[data]'") from None
 
     out = Path(arguments.out)
     summary = prepare(

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from safetensors.numpy import save_file
 
 from sorajax.errors import ConfigError
 from sorajax.mesh import param
@@ -18,6 +17,7 @@ from sorajax.train.step import Metrics
 from sorajax.train.video import VideoObjective
 from sorajax.weights.convert import LINEAR, Match, matches
 from sorajax.weights.dit import RULES
+from sorajax.weights.folder import write_tensors
 
 FILE = "lora.safetensors"
 
@@ -104,6 +104,4 @@ class LoraObjective:
                 key = f"transformer.{name.replace('*', str(i))}"
                 tensors[f"{key}.lora_A.weight"] = np.ascontiguousarray(down[i].T)
                 tensors[f"{key}.lora_B.weight"] = np.ascontiguousarray(scale * up[i].T)
-        draft = self.result.with_suffix(".part")
-        save_file(tensors, draft, {"format": "pt"})
-        draft.replace(self.result)
+        write_tensors(self.result, tensors, {"format": "pt"})

@@ -128,12 +128,17 @@ def save_part(
     """Write the tensors of one part, as a type for all or by name; the file appears whole."""
     path = folder / part / FILES[part]
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
     types = dict.fromkeys(tensors, dtype) if isinstance(dtype, str) else dtype
-    save_file({name: np.asarray(array, jnp.dtype(types[name])) for name, array in tensors.items()}, draft)
+    write_tensors(path, {name: np.asarray(array, jnp.dtype(types[name])) for name, array in tensors.items()})
+    return path
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, with its metadata; it appears whole."""
+    draft = path.with_suffix(".part")
+    save_file(dict(tensors), draft, None if about is None else dict(about))
     draft.chmod(0o666 & ~_umask())  # the library writes for the owner alone
     os.replace(draft, path)
-    return path
 
 
 def load_part(folder: Path, part: str) -> Tensors:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,11 @@ def test_in_the_shell(footage, tmp_path, capsys):
         assert said in capsys.readouterr().err
     assert main(["data", "prepare", str(tmp_path / "gone"), "--out", str(tmp_path / "out")]) == 2
     assert "gone is not there; name folders, videos" in capsys.readouterr().err
+
+
+def test_without_its_packages_the_remedy_is_named(monkeypatch, tmp_path, capsys):
+    for name in [name for name in sys.modules if name.startswith(("sorajax.footage", "scenedetect"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "scenedetect", None)
+    assert main(["data", "prepare", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "footage needs scenedetect, which is missing: pip install 'sorajax[data]'" in capsys.readouterr().err

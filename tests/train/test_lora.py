@@ -9,7 +9,9 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
+import provenance
 import sorajax
+from sorajax.cli import main
 from sorajax.config import digest
 from sorajax.data import shards
 from sorajax.data.shards import Sample
@@ -71,6 +73,12 @@ def test_a_run_writes_a_file_that_a_pipeline_loads_and_leaves_the_transformer_al
         np.testing.assert_array_equal(
             folders.load_part(tmp_path / "runs" / "tiny" / "model", "transformer")[name], tensor
         )
+
+    clip = tmp_path / "a.mp4"
+    assert (
+        main(["generate", "a dog", "--model", str(tmp_path / "given"), "--lora", f"{file}=0.5", "-o", str(clip)]) == 0
+    )
+    assert provenance.verify(clip).manifest is not None
 
     pipe = sorajax.load(tmp_path / "given")
     pipe.load_lora(file)
