@@ -55,12 +55,13 @@ class Checkpoints:
         Raises CheckpointError where there were some and none is whole: to start anew is for the user to decide.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
-        whole = None
+        whole, damaged = None, {}
         for step in steps if is_primary() else ():
-            wrong = broken(self.folder / str(step))
-            if wrong is None:
+            if (wrong := broken(self.folder / str(step))) is None:
                 whole = step
                 break
+            damaged[step] = wrong
+        for step, wrong in damaged.items() if whole is not None else ():  # else nothing is touched
             moved = self.folder.parent / DAMAGED / f"{step}-{int(time.time())}"
             moved.parent.mkdir(exist_ok=True)
             (self.folder / str(step)).rename(moved)
@@ -68,8 +69,8 @@ class Checkpoints:
         found = broadcast(0 if not steps else 1 if whole is None else whole + 2)  # what process 0 saw
         if found == 1:
             raise CheckpointError(
-                f"no checkpoint in {self.folder} is whole; put one back from a copy, or move {self.folder.parent} away "
-                "to start anew"
+                f"no checkpoint in {self.folder} is whole{_first(damaged)}; put one back from a copy, or move "
+                f"{self.folder.parent} away to start anew"
             )
         self._manager.reload()
         return found - 2 if found else None
@@ -167,6 +168,10 @@ def _reason(error: Exception) -> str:
     if FULL in str(error):  # at the end of a long line of tensorstore's
         return FULL
     return next((line for line in str(error).splitlines() if line), type(error).__name__)
+
+
+def _first(damaged: dict[int, str]) -> str:
+    return "".join(f" ({step}: {wrong})" for step, wrong in list(damaged.items())[:1])
 
 
 def _size(count: int) -> str:

@@ -20,21 +20,24 @@ def seal(folder: Path, *, threads: int = 4) -> None:
 
 
 def broken(folder: Path, *, threads: int = 4) -> str | None:
-    """What is wrong with the files of a sealed folder, in a few words; None if nothing is, or it was never sealed."""
+    """What is wrong with the files of a sealed folder, in a few words; None if nothing is."""
     try:
         listed = json.loads((folder / NAME).read_text(encoding="utf-8"))
         sizes = {str(name): int(size) for name, (size, _) in listed.items()}
     except FileNotFoundError:
-        return None
-    except (ValueError, AttributeError, TypeError):
+        return f"{NAME} is missing"
+    except (OSError, ValueError, AttributeError, TypeError):
         return f"{NAME} cannot be read"
     for name, size in sizes.items():  # sizes first: they cost nothing
         found = (folder / name).stat().st_size if (folder / name).is_file() else None
         if found != size:
             return f"{name} " + ("is missing" if found is None else f"has {found} bytes instead of {size}")
-    with ThreadPoolExecutor(threads) as pool:
-        digests = pool.map(lambda name: _digest(folder / name), sizes)
-        changed = [name for name, digest in zip(sizes, digests, strict=True) if digest != listed[name][1]]
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            digests = list(pool.map(lambda name: _digest(folder / name), sizes))
+    except OSError as error:
+        return f"{error.filename} cannot be read: {error.strerror}"
+    changed = [name for name, digest in zip(sizes, digests, strict=True) if digest != listed[name][1]]
     return f"{changed[0]} was changed" if changed else None
 
 

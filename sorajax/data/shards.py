@@ -66,7 +66,13 @@ class Shards:
 
     def read(self, shape: Shape, numbers: Sequence[int]) -> list[Sample]:
         """Samples of a shape. Raises InputError that names a record which cannot be read."""
-        records = self._sources[shape].__getitems__([int(i) for i in numbers])
+        try:
+            records = self._sources[shape].__getitems__([int(i) for i in numbers])
+        except (RuntimeError, ValueError, OSError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise InputError(
+                f"{self.folder / _name(shape)} is damaged ({reason}); delete it and prepare it anew"
+            ) from None
         return [self._sample(record, shape, number) for record, number in zip(records, numbers, strict=True)]
 
     def _sample(self, record: bytes, shape: Shape, number: int) -> Sample:

@@ -30,7 +30,7 @@ class Caption:
 def read(name: str, data: bytes) -> list[Caption]:
     """Captions of a file by its name: ``dog.txt`` has one a line, ``dog.zh.txt`` in Chinese.
 
-    JSON is ``{"caption": ...}``, one text, a list of them, or texts by language; SRT and WebVTT have their times.
+    JSON is ``{"caption": ...}`` with one text, a list of them, or texts by language; SRT and WebVTT have their times.
     Raises InputError for another encoding than UTF-8 (or UTF-16 with its mark), and for what is no such file.
     """
     stem, _, suffix = name.rpartition(".")
@@ -86,15 +86,12 @@ def within(captions: tuple[Caption, ...], start: float, end: float) -> list[Capt
 
 
 def _decoded(name: str, data: bytes) -> str:
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16")
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{name}: byte 0x{data[error.start]:02x} at {error.start} is not UTF-8; convert it, as in "
-            "iconv -f LATIN1 -t UTF-8"
-        ) from None
+        where, kind = f"byte 0x{data[error.start]:02x} at {error.start}", "UTF-16" if marked else "UTF-8"
+        raise InputError(f"{name}: {where} is not {kind}; convert it, as in iconv -f LATIN1 -t UTF-8") from None
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from sorajax.errors import InputError
-from sorajax.footage.scan import named
+from sorajax.footage.scan import begins, named
 from sorajax.footage.sources import Source
 
 
@@ -29,11 +29,12 @@ def read(
         with source.open() as file, av.open(named(file), mode="r") as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            zero = begins(stream)
             seek = seek and start > 1 and not source.is_image
             if seek:
-                container.seek(int((start - 0.5) * av.time_base))
-            for frame, until in _shown(container.decode(stream)):
-                if seek and not frames and float(frame.time or 0.0) > start + 1e-3:
+                container.seek(int((zero + start - 0.5) * av.time_base))
+            for frame, until in _shown(container.decode(stream), zero):
+                if seek and not frames and float(frame.time or 0.0) - zero > start + 1e-3:
                     return read(source, start, fps, count, size, seek=False)
                 while len(frames) < count and wanted[len(frames)] < until - 1e-6:
                     frames.append(_cover(frame, size))
@@ -46,17 +47,17 @@ def read(
     return np.stack(frames + [_cover(frame, size)] * (count - len(frames)))  # one may be a rounding too late
 
 
-def _shown(frames: Any) -> Iterator[tuple[av.VideoFrame, float]]:
+def _shown(frames: Any, zero: float) -> Iterator[tuple[av.VideoFrame, float]]:
     """Each frame with the time at which the next one takes its place."""
     before, step = None, 0.0
     for frame in frames:
-        time = float(frame.time or 0.0)
+        time = float(frame.time or 0.0) - zero
         if before is not None:
-            step = time - float(before.time or 0.0)
+            step = time - (float(before.time or 0.0) - zero)
             yield before, time
         before = frame
     if before is not None:
-        yield before, float(before.time or 0.0) + (step or 1.0)
+        yield before, float(before.time or 0.0) - zero + (step or 1.0)
 
 
 def _turned(frame: av.VideoFrame) -> int:

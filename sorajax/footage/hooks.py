@@ -19,8 +19,10 @@ def limits(given: Sequence[str]) -> FilterConfig:
     for pair in given:
         name, _, text = pair.partition("=")
         try:
-            values[name] = {"true": True, "false": False}.get(text.lower()) if kinds.get(name) is bool else None
-            values[name] = values[name] if values[name] is not None else kinds.get(name, float)(text)
+            kind = kinds.get(name, float)
+            values[name] = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        except KeyError:
+            raise InputError(f"--limit {pair}: {text!r} is neither true nor false; write one of them") from None
         except ValueError:
             raise InputError(f"--limit {pair}: {text!r} is not a number; write it as in min_seconds=2") from None
     return from_dict(FilterConfig, values, "--limit")

@@ -126,7 +126,8 @@ def _judged(
         for start, end in parts(scene, config):
             said = captions_of.within(source.captions, start, end)
             if not said and captioner is not None:
-                said = [captions_of.Caption(text) for text in captioner(scene)]
+                given = captioner(scene)
+                said = [captions_of.Caption(text) for text in ([given] if isinstance(given, str) else given)]
             if not said and config.captioned:
                 beside = (
                     "its subtitles say nothing of it" if source.captions else "no text, JSON or subtitles beside it"
@@ -155,13 +156,16 @@ def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict
             done[source.key] = record
         else:
             missing.append((source, version))
+    if (out / SCANS).exists() and not (out / SCANS).read_bytes().endswith(b"\n"):
+        with (out / SCANS).open("a") as file:
+            file.write("\n")  # after half a line
     with (
         (out / SCANS).open("a", encoding="utf-8") as file,
         tqdm(total=len(found), initial=len(done), desc="scan", file=sys.stderr, disable=not progress) as bar,
     ):
         for source, version, record in _in_processes(missing, out / PICTURES, workers):
             done[source.key] = record = {"source": source.key, "version": version, **record}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write(json.dumps(record) + "\n")
             file.flush()
             bar.update()
     return done
@@ -181,14 +185,15 @@ def _in_processes(
             try:
                 while queue or running:
                     while queue and len(running) < (1 if alone else 2 * count):
-                        source, version = queue.pop(0)
+                        source, version = queue[0]
                         running[pool.submit(_scanned, source, pictures)] = (source, version)
+                        queue.pop(0)  # not before: a pool that broke takes none
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         record = future.result()
                         yield *running.pop(future), record
             except BrokenProcessPool:
                 left = list(running.values())
-                if alone:
+                if alone and left:
                     yield (
                         *left.pop(0),
                         {"problem": "reading it brought the process down; encode it again or take it out"},
@@ -202,6 +207,8 @@ def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
         scenes = scan(source)
     except InputError as error:
         return {"problem": str(error)}
+    except Exception as error:  # of a library, about a file that is like no other: it stops nothing
+        return {"problem": f"{source.name} cannot be scanned ({type(error).__name__}: {error}); take it out"}
     plain = []
     for number, scene in enumerate(scenes):
         values = {f.name: getattr(scene, f.name) for f in dataclasses.fields(scene) if f.name != "thumbnail"}
@@ -222,7 +229,7 @@ def _scene(values: dict[str, Any], out: Path) -> Scene:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Whole lines of a file; the last one may be half written."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:
             record = json.loads(line)
         except ValueError:
@@ -233,5 +240,5 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _write(path: Path, records: list[dict[str, Any]]) -> None:
     draft = path.with_suffix(".part")
-    draft.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), encoding="utf-8")
+    draft.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
     os.replace(draft, path)

@@ -13,7 +13,7 @@ SHOWN = 24
 
 def short(name: str) -> str:
     """A name for a source's pictures."""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def write(path: Path, summary: str, kept: list[dict[str, Any]], dropped: list[dict[str, Any]]) -> None:
@@ -32,6 +32,7 @@ def write(path: Path, summary: str, kept: list[dict[str, Any]], dropped: list[di
             ],
         ),
         encoding="utf-8",
+        errors="replace",
     )
 
 

@@ -38,7 +38,7 @@ class Scene:
     """A stretch of a video without a cut, and its figures."""
 
     start: float
-    """Seconds of its first frame, in the video's own time."""
+    """Seconds of its first frame, from the video's beginning."""
     end: float
     """Seconds after its last frame."""
     frames: int
@@ -98,11 +98,12 @@ class _Scanner:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # files are scanned side by side
         rate = float(stream.average_rate or stream.guessed_rate or 25)
+        zero = begins(stream)
         self.stride = max(1, round(rate / RATE))
         step = self.stride * max(1, round(rate / LOOKS / self.stride))
         try:
             for frame in container.decode(stream):
-                time = float(frame.time) if frame.time is not None else len(self.times) / rate
+                time = float(frame.time) - zero if frame.time is not None else len(self.times) / rate
                 if time >= self.source.end:
                     break
                 if time >= self.source.start:
@@ -199,6 +200,11 @@ def _text(pictures: list[NDArray[np.uint8]]) -> float:
     if still[elsewhere].sum() > 0.5 * moving:
         return 0.0
     return float(bands.max())
+
+
+def begins(stream: Any) -> float:
+    """Seconds at which a stream's clock stands when it begins; times of lists and subtitles count from there."""
+    return float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
 
 
 def named(file: Any) -> str | Any:

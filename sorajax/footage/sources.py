@@ -104,7 +104,13 @@ def _beside(path: Path, name: str) -> Source:
     files = [
         p for p in sorted(path.parent.glob(f"{_escaped(path.stem)}.*")) if p.suffix.lower() in captions_of.SUFFIXES
     ]
-    return _captioned(Source(name, path), [(p.name, p.read_bytes()) for p in files])
+    own = [p for p in files if p.stem == path.stem or not _is_of_another(p)]
+    return _captioned(Source(name, path), [(p.name, p.read_bytes()) for p in own])
+
+
+def _is_of_another(captions: Path) -> bool:
+    """a.1.txt is that of a.1.mp4 where there is one, not of a.mp4."""
+    return any(captions.with_suffix(suffix).exists() for suffix in VIDEOS + IMAGES)
 
 
 def _tar(path: Path, name: str) -> Iterator[Source]:

@@ -15,9 +15,10 @@ from sorajax.models.dit import DiT
 from sorajax.train.config import TrainConfig
 from sorajax.train.step import Metrics
 from sorajax.train.video import VideoObjective
+from sorajax.weights import folder as folders
 from sorajax.weights.convert import LINEAR, Match, matches
-from sorajax.weights.dit import RULES
-from sorajax.weights.folder import write_tensors
+from sorajax.weights.dit import RULES, load_dit
+from sorajax.weights.find import find
 
 FILE = "lora.safetensors"
 
@@ -49,7 +50,8 @@ class LoraObjective:
         self.inner, self.options, self.batch, self.size = inner, config.lora, inner.batch, inner.size
         self.names, self.tokens, self.result = inner.names, inner.tokens, inner.folder.parent / FILE
         base = nnx.eval_shape(lambda: inner.init(nnx.Rngs(0)))
-        inner.warm_start(base)
+        source = find(config.start) if config.start else inner.folder
+        load_dit(base, folders.load_part(source, "transformer"))
         self.frozen: Any = {"dit": base, "inner": inner.frozen}
         self.targets = {
             match.rule.theirs.replace("{layer}", "*").removesuffix(".weight"): match
@@ -104,4 +106,4 @@ class LoraObjective:
                 key = f"transformer.{name.replace('*', str(i))}"
                 tensors[f"{key}.lora_A.weight"] = np.ascontiguousarray(down[i].T)
                 tensors[f"{key}.lora_B.weight"] = np.ascontiguousarray(scale * up[i].T)
-        write_tensors(self.result, tensors, {"format": "pt"})
+        folders.write_tensors(self.result, tensors, {"format": "pt"})

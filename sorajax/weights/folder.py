@@ -130,6 +130,9 @@ def save_part(
     path.parent.mkdir(parents=True, exist_ok=True)
     types = dict.fromkeys(tensors, dtype) if isinstance(dtype, str) else dtype
     write_tensors(path, {name: np.asarray(array, jnp.dtype(types[name])) for name, array in tensors.items()})
+    for old in sorted(path.parent.glob("*.safetensors*"), reverse=True):  # shards of before: their index goes first
+        if old != path:
+            old.unlink()
     return path
 
 

@@ -49,6 +49,7 @@ def test_marks_of_encodings_are_understood(encoding):
     ("name", "data", "message"),
     [
         ("dog.txt", b"caf\xe9", "dog.txt: byte 0xe9 at 3 is not UTF-8; convert it"),
+        ("dog.txt", b"\xff\xfea\x00b", "dog.txt: byte .* is not UTF-16; convert it"),
         ("dog.json", b"{", "dog.json is not valid JSON"),
         ("dog.json", b'{"caption": 3}', "caption 3 is not a text"),
         ("dog.srt", b"no subtitles", "dog.srt cannot be read as SRT"),

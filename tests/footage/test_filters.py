@@ -72,6 +72,8 @@ def test_limits_are_given_by_name():
         hooks.limits(["min_second=2"])
     with pytest.raises(InputError, match="--limit min_seconds=two: 'two' is not a number"):
         hooks.limits(["min_seconds=two"])
+    with pytest.raises(InputError, match="--limit captioned=0: '0' is neither true nor false"):
+        hooks.limits(["captioned=0"])
     with pytest.raises(ConfigError, match="leave nothing"):
         hooks.limits(["min_seconds=20"])
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from sorajax.errors import InputError
+from sorajax.footage.frames import read
 from sorajax.footage.scan import scan
 from sorajax.footage.sources import Source, find
 from tests.footage import films
@@ -100,3 +101,14 @@ def test_sound_alone_is_named(tmp_path):
         container.mux(stream.encode(None))
     with pytest.raises(InputError, match="a.mp4 has no video in it"):
         scenes(tmp_path / "a.mp4")
+
+
+def test_times_count_from_where_the_video_begins(tmp_path):
+    path = films.write(tmp_path / "a.ts", films.scene(0, 20), films.scene(1, 30))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].start_time  # as it is in such files
+    first, second = scenes(path)
+    assert first.start == 0.0 and second.start == pytest.approx(20 / FPS, abs=1e-3)
+    (source,) = find([path])
+    frames = read(source, second.start, FPS, 3, (films.WIDTH, films.HEIGHT)).astype(int)
+    assert np.abs(frames[0] - films.scene(1, 1)[0]).mean() < 6

@@ -37,6 +37,16 @@ def test_captions_of_a_wrong_encoding_are_a_problem_of_that_file_alone(tmp_path,
     assert "not UTF-8" in source.problem and not source.captions
 
 
+def test_captions_belong_to_the_file_of_the_longest_name(tmp_path, film):
+    for name in ("a", "a.1"):
+        (tmp_path / f"{name}.mp4").write_bytes(film.read_bytes())
+        (tmp_path / f"{name}.txt").write_text(f"film {name}")
+    (tmp_path / "a.es.txt").write_text("una película")
+    other, first = find([tmp_path])
+    assert [c.text for c in other.captions] == ["film a.1"]
+    assert {c.text for c in first.captions} == {"film a", "una película"}
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_list_names_files_captions_and_stretches(tmp_path, film, kind):
     (tmp_path / "videos").mkdir()
