@@ -72,6 +72,8 @@ def encode(pipe: Pipeline, folder: Path, *, flips: bool = False, progress: bool 
                 done[shape][path.name] = made["size"]
                 sources["x".join(map(str, shape))] += made["sources"]
                 left_out += made["left_out"]
+    if not any(sources.values()):
+        raise InputError(f"{folder}: no clip could be decoded; the first: {left_out[0]}")
     about = {"model": config.name, "vae": digest(config.vae), "text": digest(config.text), "fps": config.sample.fps}
     shards.finish(out, done, about | {"left_out": left_out, "sources": sources})
     return out
@@ -81,7 +83,8 @@ def _made(path: Path, part: list[Stretch]) -> dict[str, Any] | None:
     """What is known of a file that was made of just this before and is whole."""
     try:
         made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return made if made["of"] == _digest(part) and made["size"] == path.stat().st_size else None
+        whole = made["of"] == _digest(part) and made["size"] == path.stat().st_size
+        return made if whole and not made["left_out"] else None  # what was left out may be there again
     except (OSError, ValueError, KeyError):
         return None
 

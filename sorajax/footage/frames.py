@@ -57,7 +57,7 @@ def _shown(frames: Any, zero: float) -> Iterator[tuple[av.VideoFrame, float]]:
             yield before, time
         before = frame
     if before is not None:
-        yield before, float(before.time or 0.0) - zero + (step or 1.0)
+        yield before, float(before.time or 0.0) - zero + max(step, 1.0)  # what was planned ends with the scene
 
 
 def _turned(frame: av.VideoFrame) -> int:
