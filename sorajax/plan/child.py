@@ -22,6 +22,7 @@ import jax
 from jax.experimental import topologies
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from sorajax.cost import flops
 from sorajax.errors import SorajaxError
 from sorajax.mesh import make_mesh
 from sorajax.plan import kernels, traced
@@ -144,7 +145,7 @@ def topology_devices(name: str) -> list[Any]:
 
 def _useful(program: Any) -> float:
     function, arguments, times = program.useful
-    return times * traced.flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return times * flops.flops(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
 def _write(path: Path, data: bytes) -> None:

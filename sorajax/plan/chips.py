@@ -2,18 +2,18 @@
 
 A *device* is what JAX calls one: a chip, or one of tpu7x's two halves. Every figure is that of one device.
 
-Sources: peak, HBM and interconnect from Google's "System architecture" pages (docs.cloud.google.com/tpu/docs/v5e,
-/v5p, /v6e, /tpu7x). The clock is the peak divided by the multiply-adds of a cycle (MXUs x 128 x 128, from v6e on
-x 256 x 256). ``hbm_usable`` is what the compiler says a program may have when it refuses one that is too large
-(libtpu 0.0.50). A link's rate is 0.9 of its share of the chip's interconnect bandwidth, one way, which is what
-"How to Scale Your Model" (jax-ml.github.io/scaling-book/tpus) reports as measured on v5e and v5p. Watts are stated
-where Google published them: 10 MW for a pod of 9,216 tpu7x chips, cooling and hosts included.
+Peak and power are those of ``sorajax.cost.devices``. Sources of the others: HBM and interconnect from Google's
+"System architecture" pages (docs.cloud.google.com/tpu/docs/v5e, /v5p, /v6e, /tpu7x). The clock is the peak divided by
+the multiply-adds of a cycle (MXUs x 128 x 128, from v6e on x 256 x 256). ``hbm_usable`` is what the compiler says a
+program may have when it refuses one that is too large (libtpu 0.0.50). A link's rate is 0.9 of its share of the chip's interconnect bandwidth, one way, which is what
+"How to Scale Your Model" (jax-ml.github.io/scaling-book/tpus) reports as measured on v5e and v5p.
 """
 
 import difflib
 import math
 from dataclasses import dataclass
 
+from sorajax.cost.devices import TPUS
 from sorajax.errors import InputError
 
 GIB = 2**30
@@ -25,8 +25,8 @@ class Chip:
 
     name: str
     """As in a topology's name, before the colon."""
-    peak: float
-    """bf16 FLOP/s."""
+    kind: str
+    """What JAX calls its devices."""
     clock: float
     """Hz."""
     mxu: int
@@ -48,8 +48,16 @@ class Chip:
     devices_per_chip: int = 1
     cores: int = 1
     """TensorCores of a device."""
-    watts: float | None = None
-    """Of a device under load, with its share of the pod; None: not published."""
+
+    @property
+    def peak(self) -> float:
+        """bf16 FLOP/s."""
+        return TPUS[self.kind].peak
+
+    @property
+    def watts(self) -> float | None:
+        """Of a device under load; None: not published."""
+        return TPUS[self.kind].watts
 
     @property
     def product_cycles(self) -> float:
@@ -62,7 +70,7 @@ CHIPS = {
     for chip in (
         Chip(
             name="v5e",
-            peak=197e12,
+            kind="TPU v5 lite",
             clock=1.5e9,
             mxu=128,
             hbm=16 * GIB,
@@ -75,7 +83,7 @@ CHIPS = {
         ),
         Chip(
             name="v5p",
-            peak=459e12,
+            kind="TPU v5",
             clock=1.75e9,
             mxu=128,
             hbm=95 * GIB,
@@ -89,7 +97,7 @@ CHIPS = {
         ),
         Chip(
             name="v6e",
-            peak=918e12,
+            kind="TPU v6 lite",
             clock=1.75e9,
             mxu=256,
             hbm=32 * GIB,
@@ -102,7 +110,7 @@ CHIPS = {
         ),
         Chip(
             name="tpu7x",
-            peak=2307e12 / 2,
+            kind="TPU7x",
             clock=2.2e9,
             mxu=256,
             hbm=96 * GIB,
@@ -113,7 +121,6 @@ CHIPS = {
             wraps_at=4,
             largest=9216,
             devices_per_chip=2,
-            watts=10e6 / 9216 / 2,
         ),
     )
 }

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from sorajax.cost import flops
 from sorajax.mesh import make_mesh
-from sorajax.plan import traced
 from sorajax.plan.program import build, resting_bytes
 from sorajax.plan.request import TASKS, Request
 from tests import tiny
@@ -40,7 +40,7 @@ def test_every_task_can_be_traced_without_making_an_array(task, mesh):
 def worth(task, mesh, **changes):
     with jax.set_mesh(mesh):
         function, arguments, times = build(request(task, **changes), mesh).useful
-        return times * traced.flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+        return times * flops.flops(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
 def test_a_training_step_is_worth_three_forward_passes_and_a_guided_one_two(mesh):
