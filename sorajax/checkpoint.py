@@ -18,7 +18,7 @@ from sorajax.errors import CheckpointError, ConfigError
 from sorajax.hosts.arrays import broadcast, is_primary
 from sorajax.seal import broken, seal
 
-FORMAT = 2
+FORMAT = 3
 """Of what is saved. Raised when an older sorajax could not go on from it."""
 UNFINISHED = ".orbax-checkpoint-tmp"
 DAMAGED = "damaged"

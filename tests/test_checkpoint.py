@@ -88,7 +88,7 @@ def test_one_of_a_newer_version_is_named(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     checkpoints.save(1, state(1), {"format": 99})
     checkpoints.wait()
-    with pytest.raises(CheckpointError, match="has format 99, and this sorajax reads up to 2: .*upgrade sorajax"):
+    with pytest.raises(CheckpointError, match="has format 99, and this sorajax reads up to 3: .*upgrade sorajax"):
         checkpoints.about(1)
 
 

@@ -6,6 +6,7 @@ and for tpu7x by the pod of 9,216 chips with cooling and hosts, 10 MW; for GPUs 
 sparsity, board power).
 """
 
+import functools
 import os
 import re
 import time
@@ -99,6 +100,7 @@ def lookup(kind: str) -> Device | None:
     return next((device for start, device in GPUS.items() if re.match(rf"{re.escape(start)}\b", name)), None)
 
 
+@functools.cache
 def _measured() -> float:
     """FLOP/s of one process's CPU, the best of a few products."""
     device = jax.local_devices(backend="cpu")[0]

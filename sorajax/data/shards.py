@@ -4,6 +4,7 @@ A folder of them holds ``index.json``, written last, and a folder for each shape
 file: ``latents`` f16 [t, h, w, c], ``text.0``, ``text.1``, ... f16 [l, d] of its captions, and metadata in JSON.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,6 +60,14 @@ class Shards:
                     )
             shape = _shape(name)
             self._sources[shape] = ArrayRecordDataSource([str(folder / name / file) for file in files])
+
+    def digest(self) -> str:
+        """SHA-256 of the index, which has a digest of what each file was made of."""
+        return hashlib.sha256((self.folder / INDEX).read_bytes()).hexdigest()
+
+    def files(self) -> set[str]:
+        """Names of the videos that the samples are of."""
+        return {name for names in self.index["sources"].values() for name in names}
 
     def shapes(self) -> dict[Shape, int]:
         """How many samples there are of each shape."""

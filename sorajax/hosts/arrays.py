@@ -107,6 +107,15 @@ def broadcast(number: int) -> int:
     return int(number) if jax.process_count() == 1 else int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
+def total(number: float) -> float:
+    """The sum of all processes' numbers, to seven digits."""
+    return (
+        float(number)
+        if jax.process_count() == 1
+        else float(multihost_utils.process_allgather(np.float32(number)).sum())
+    )
+
+
 class StopFlag:
     """Asked once a step by every process: has any of them been told to stop? All get the same answer at the same step.
 

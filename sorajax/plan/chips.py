@@ -5,8 +5,9 @@ A *device* is what JAX calls one: a chip, or one of tpu7x's two halves. Every fi
 Peak and power are those of ``sorajax.cost.devices``. Sources of the others: HBM and interconnect from Google's
 "System architecture" pages (docs.cloud.google.com/tpu/docs/v5e, /v5p, /v6e, /tpu7x). The clock is the peak divided by
 the multiply-adds of a cycle (MXUs x 128 x 128, from v6e on x 256 x 256). ``hbm_usable`` is what the compiler says a
-program may have when it refuses one that is too large (libtpu 0.0.50). A link's rate is 0.9 of its share of the chip's interconnect bandwidth, one way, which is what
-"How to Scale Your Model" (jax-ml.github.io/scaling-book/tpus) reports as measured on v5e and v5p.
+program may have when it refuses one that is too large (libtpu 0.0.50). A link's rate is 0.9 of its share of the chip's
+interconnect bandwidth, one way, which is what "How to Scale Your Model" (jax-ml.github.io/scaling-book/tpus) reports
+as measured on v5e and v5p.
 """
 
 import difflib

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sorajax.config import ModelConfig, find, from_dict, read_toml
+from sorajax.cost.account import Rates
 from sorajax.data.world import WorldConfig
 from sorajax.errors import ConfigError
 from sorajax.models import remat
@@ -125,6 +126,7 @@ class TrainConfig:
     vae_loss: VaeLossConfig = field(default_factory=VaeLossConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    cost: Rates = field(default_factory=Rates)
     steps: int = 10000
     batch: int = 32
     seed: int = 0

@@ -15,7 +15,7 @@ from sorajax.train.config import TrainConfig
 from sorajax.train.video import VideoObjective
 
 HELD_OUT = 32
-"""One file in so many is kept for validation, where there are enough files for it."""
+"""One file in so many is kept for validation, and two at least; none where there are fewer than that."""
 
 
 class FootageObjective(VideoObjective):
@@ -28,7 +28,8 @@ class FootageObjective(VideoObjective):
         self.shards = [Shards(Path(path)) for path in config.video.data]
         for shards in self.shards:
             _check_model(shards, self)
-        self._numbers = [{shape: _split(shards, shape) for shape in shards.shapes()} for shards in self.shards]
+        held_out = _held_out({name for shards in self.shards for name in shards.files()})
+        self._numbers = [{s: _split(shards, s, held_out) for s in shards.shapes()} for shards in self.shards]
         weights = config.video.weights or (1.0,) * len(self.shards)
         self.groups: list[tuple[int, Shape]] = []
         """A folder and a shape, from which a batch is drawn."""
@@ -51,6 +52,19 @@ class FootageObjective(VideoObjective):
         samples = shards.read(shape, [int(i) for i in chosen[mine]])
         states = [self._text(s, float(texts[i]), bool(dropped[i])) for s, i in zip(samples, mine, strict=True)]
         return {"latents": np.stack([s.latents for s in samples]).astype(np.float32), "text": self._padded(states)}
+
+    def sources(self) -> Mapping[str, str]:
+        """The frozen parts, and the shards."""
+        made = "".join(shards.digest() for shards in self.shards)
+        return {**super().sources(), "video.data": hashlib.sha256(made.encode()).hexdigest()}
+
+    def learned_from(self) -> list[str]:
+        """Each folder, with what is in it."""
+        lines = []
+        for shards in self.shards:
+            count, files = sum(shards.shapes().values()), len(shards.files())
+            lines.append(f"{shards.folder.name}: {count} clips of {files} files (index {shards.digest()[:12]})")
+        return lines
 
     def names(self, index: int) -> list[str]:
         """File and second of each clip of a batch."""
@@ -86,16 +100,17 @@ class FootageObjective(VideoObjective):
         return out
 
 
-def _split(shards: Shards, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the samples that are trained on, and of those that are kept for validation: whole files of both."""
-    files = shards.index["sources"]["x".join(map(str, shape))]
-    enough = len(set(files)) >= HELD_OUT
-    kept = np.array([enough and _is_held_out(name) for name in files], bool)
+def _held_out(files: set[str]) -> set[str]:
+    """The files that are kept for validation, by their names' checksums: whole ones, the same for all shapes."""
+    if len(files) < HELD_OUT:
+        return set()
+    return set(sorted(files, key=lambda name: hashlib.sha256(name.encode()).digest())[: max(2, len(files) // HELD_OUT)])
+
+
+def _split(shards: Shards, shape: Shape, held_out: set[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the samples that are trained on, and of those that are kept for validation."""
+    kept = np.array([name in held_out for name in shards.index["sources"]["x".join(map(str, shape))]], bool)
     return np.flatnonzero(~kept), np.flatnonzero(kept)
-
-
-def _is_held_out(name: str) -> bool:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % HELD_OUT == 0
 
 
 def _check_model(shards: Shards, objective: VideoObjective) -> None:

@@ -17,15 +17,16 @@ from tqdm import tqdm
 
 from sorajax import mesh as meshes
 from sorajax.checkpoint import Checkpoints, check_shared
+from sorajax.cost.account import Cost
 from sorajax.data.loader import batches
 from sorajax.errors import CheckpointError, TrainingError
 from sorajax.hosts import arrays
-from sorajax.train import resume, start
+from sorajax.train import card, resume, start
+from sorajax.train import meter as meters
 from sorajax.train.config import TrainConfig
 from sorajax.train.guard import Guard
 from sorajax.train.log import Log
-from sorajax.train.meter import Meter
-from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes
+from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes, step_flops
 
 
 def train(
@@ -73,43 +74,53 @@ def _train(
     mesh = meshes.make_mesh(**dataclasses.asdict(config.mesh))
     optimizer = make_optimizer(config.optimizer, config.steps)
 
-    guard, meter, changed = Guard(config.guard), Meter(mesh.size), []
+    sources = objective.sources()
+    guard, before, changed, judged = Guard(config.guard), Cost(), [], None
     if (newest := checkpoints.newest_whole()) is not None:
         about = checkpoints.about(newest)
-        changed = resume.check(about["config"], resume.plain(config), folder, accept)
+        before_and_now = about.get("sources", {}), sources
+        changed = resume.check(about["config"], resume.plain(config), folder, accept, before_and_now)
         state = checkpoints.restore(newest, state_shapes(objective, optimizer, mesh))
         guard = Guard(config.guard, **about.get("guard", {}))
-        meter = Meter(mesh.size, about["seconds"], about.get("device_seconds", 0.0))
+        before = Cost(**about.get("cost", {"seconds": about.get("seconds", 0.0)}))  # of old, no more was known
+        judged = about.get("judged")
     else:
         state = init_state(objective, optimizer, config.seed, mesh)
         state = _warm(objective, state) if config.warm_start else state
     options = {"ema": config.optimizer.ema, "seed": config.seed, "parameters": config.parameters}
     step = make_step(objective, optimizer, mesh, **options)
     frozen = jax.tree.map(arrays.place, objective.frozen, meshes.shardings(objective.frozen, mesh))
+    work = step_flops(objective, mesh)
+    meter = meters.here(mesh, config.cost, before)
 
     def make(index: int) -> Mapping[str, np.ndarray]:
         mine = arrays.local_rows(mesh, objective.size(index))
         return objective.batch(index) if mine is None else objective.batch(index, mine)
 
     def export() -> None:
-        model = arrays.gather_to_primary(state.ema)
-        if arrays.is_primary():
-            objective.export(model, model_folder)
+        model, cost = arrays.gather_to_primary(state.ema), meter.cost()
+        if not arrays.is_primary():
+            return
+        objective.export(model, model_folder)
+        spent = {"figures": cost.figures(config.cost), "about": meter.about()}
+        card.write(config, model_folder, objective.result, card.stage(config, objective, done, judged, spent))
 
-    first = int(state.step)
+    done = first = int(state.step)
     intervals = config.log_every, config.evaluate_every, config.checkpoint_every
     if first < config.steps:
         make(first)  # what is made once, such as latents on disk, is made where Ctrl-C still breaks in
     source = batches(make, start=first, stop=config.steps) if first < config.steps else iter(())
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     log = Log(folder / "log.jsonl", first)
-    if newest is not None and first < config.steps:
-        log.write(first, {"event": "resumed", "changed": changed})
+    if newest is None:
+        log.write(first, {"event": "started", **meter.about()})
+    elif first < config.steps:
+        log.write(first, {"event": "resumed", "changed": changed, **meter.about()})
         for line in changed:
             _tell(f"since step {first}: {line}")
     ending: list[str] = []
     stop = arrays.StopFlag(mesh)
-    done, unseen, limit = first, [], _limit(guard, mesh)
+    unseen, limit = [], _limit(guard, mesh)
     quiet = not (progress and arrays.is_primary())
     with (
         contextlib.closing(log),
@@ -119,7 +130,8 @@ def _train(
         bar.set_description(config.objective)
 
         def save() -> bool:
-            about = {"config": resume.plain(config), "guard": guard.plain(), **meter.spent()}
+            about = {"config": resume.plain(config), "sources": dict(sources), "guard": guard.plain()}
+            about |= {"cost": dataclasses.asdict(meter.cost()), "judged": judged}
             return checkpoints.save(done, state, about)
 
         def look() -> dict[str, float]:
@@ -138,7 +150,7 @@ def _train(
 
         while done < config.steps and not stop(bool(ending)):
             batch = arrays.place_rows(meter.waiting(source), mesh, objective.size(done))
-            meter.count(objective.size(done), objective.tokens(batch))
+            meter.count(objective.size(done), objective.tokens(batch), work(state.model, frozen, batch))
             state, metrics = step(state, frozen, batch, limit)
             unseen.append(metrics)
             done += 1
@@ -154,7 +166,8 @@ def _train(
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
                 log.write(done, values | meter.read())
             if due[1]:
-                log.write(done, {f"eval_{k}": v for k, v in objective.evaluate(state.ema, done, folder).items()})
+                judged = {"step": done, "figures": objective.evaluate(state.ema, done, folder)}
+                log.write(done, {f"eval_{k}": v for k, v in judged["figures"].items()})
                 export()
             if due[2]:
                 save()

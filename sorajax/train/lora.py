@@ -48,10 +48,11 @@ class LoraObjective:
     def __init__(self, inner: VideoObjective, config: TrainConfig):
         """Raises ConfigError if no kernel has one of the names in ``lora.targets``."""
         self.inner, self.options, self.batch, self.size = inner, config.lora, inner.batch, inner.size
-        self.names, self.tokens, self.result = inner.names, inner.tokens, inner.folder.parent / FILE
+        self.names, self.tokens, self.learned_from = inner.names, inner.tokens, inner.learned_from
+        self.result = inner.folder.parent / FILE
         base = nnx.eval_shape(lambda: inner.init(nnx.Rngs(0)))
-        source = find(config.start) if config.start else inner.folder
-        load_dit(base, folders.load_part(source, "transformer"))
+        self.source = find(config.start) if config.start else inner.folder
+        load_dit(base, folders.load_part(self.source, "transformer"))
         self.frozen: Any = {"dit": base, "inner": inner.frozen}
         self.targets = {
             match.rule.theirs.replace("{layer}", "*").removesuffix(".weight"): match
@@ -64,6 +65,11 @@ class LoraObjective:
                 "ffn_in, ffn_out, or attn1 and attn2 for all of self- or cross-attention"
             )
         self._paths = {match.path: name for name, match in self.targets.items()}
+
+    def sources(self) -> Mapping[str, str]:
+        """The inner objective's, and the transformer that is adapted."""
+        transformer = folders.part_digest(self.source, "transformer")
+        return {**self.inner.sources(), "start": f"{transformer} {self.inner.sources().get('start', '')}"}
 
     def init(self, rngs: nnx.Rngs) -> Adapters:
         """New adapters, which change nothing yet."""

@@ -1,8 +1,14 @@
-"""How fast a run is, what keeps it waiting, and how much of the devices' time it has had."""
+"""How fast a run is, what keeps it waiting, and what it has cost."""
 
 import time
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import jax
+
+from sorajax.cost import devices, power
+from sorajax.cost.account import Cost, CostMeter, Rates
+from sorajax.hosts.arrays import total
 
 T = TypeVar("T")
 
@@ -10,11 +16,11 @@ T = TypeVar("T")
 class Meter:
     """Measures between one ``read`` and the next, on the host's clock."""
 
-    def __init__(self, devices: int, seconds: float = 0.0, device_seconds: float = 0.0):
-        """``seconds`` and ``device_seconds`` are what the run has had before, in other processes."""
-        self._devices, self._before = devices, (seconds, device_seconds)
-        self._began = self._since = time.monotonic()
-        self._waited, self._samples, self._tokens = 0.0, 0, 0
+    def __init__(self, costs: CostMeter):
+        """costs has what the run has cost before, in other processes."""
+        self._costs = costs
+        self._since = time.monotonic()
+        self._waited, self._samples, self._tokens, self._flops, self._told = 0.0, 0, 0, 0.0, 0.0
 
     def waiting(self, source: Iterator[T]) -> T:
         """The next batch, with the time that it took to come."""
@@ -23,21 +29,35 @@ class Meter:
         self._waited += time.monotonic() - began
         return batch
 
-    def count(self, samples: int, tokens: int) -> None:
-        """A step was begun, on so many samples and tokens."""
-        self._samples, self._tokens = self._samples + samples, self._tokens + tokens
+    def count(self, samples: int, tokens: int, flops: float) -> None:
+        """A step was begun, on so many samples and tokens, that is worth so many FLOPs."""
+        self._samples, self._tokens, self._flops = self._samples + samples, self._tokens + tokens, self._flops + flops
 
-    def spent(self) -> dict[str, float]:
-        """Seconds of the whole run, and of all its devices together."""
-        now = time.monotonic() - self._began
-        return {"seconds": self._before[0] + now, "device_seconds": self._before[1] + now * self._devices}
+    def cost(self) -> Cost:
+        """Of the whole run. All processes ask for it alike."""
+        new, self._told = self._flops - self._told, self._flops
+        return self._costs.read(new)
 
     def read(self) -> dict[str, float]:
         """Samples and tokens a second since the last time, the share of it in which the host waited for a batch (the
-        devices did at most that), and what is ``spent``."""
+        devices did at most that), the share of the devices' peak that the steps were worth (mfu), where that is known,
+        and what the run has cost."""
+        cost = self.cost()
         now = time.monotonic()
         span = max(now - self._since, 1e-9)
-        rates = {"samples_per_second": self._samples / span, "tokens_per_second": self._tokens / span}
-        rates["input_wait"] = self._waited / span
-        self._since, self._waited, self._samples, self._tokens = now, 0.0, 0, 0
-        return rates | self.spent()
+        values = {"samples_per_second": self._samples / span, "tokens_per_second": self._tokens / span}
+        values["input_wait"] = self._waited / span
+        if self._costs.machine.peak is not None:
+            values["mfu"] = self._flops / span / self._costs.machine.peak
+        self._since, self._waited, self._samples, self._tokens, self._flops, self._told = now, 0.0, 0, 0, 0.0, 0.0
+        return values | {"seconds": cost.seconds} | cost.figures(self._costs.rates)
+
+    def about(self) -> dict[str, Any]:
+        """What its figures rest on."""
+        return self._costs.about()
+
+
+def here(mesh: jax.sharding.Mesh, rates: Rates, before: Cost) -> Meter:
+    """A meter of the mesh's devices, for a run that has cost something before."""
+    known = devices.machine(list(mesh.devices.flat), watts=rates.watts, measure=True)
+    return Meter(CostMeter(known, power.meter(mesh.local_devices), rates, before, total))

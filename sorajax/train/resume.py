@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ FREE = (
     "mesh",
     "remat",
     "guard",
+    "cost",
     "warm_start",
     "model.sample",
 )
@@ -32,8 +33,15 @@ def plain(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in values.items() if OWN.get(key, config.objective) == config.objective}
 
 
-def check(saved: dict[str, Any], now: dict[str, Any], folder: Path, accept: Iterable[str] = ()) -> list[str]:
-    """What changed between two ``plain`` configs, in lines "key: old -> new".
+def check(
+    saved: dict[str, Any],
+    now: dict[str, Any],
+    folder: Path,
+    accept: Iterable[str] = (),
+    sources: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
+) -> list[str]:
+    """What changed between two ``plain`` configs, in lines "key: old -> new", and between the ``sources`` of then and
+    now (``step.Objective``).
 
     ``accept`` names keys, or whole tables, whose change the user agrees to. Raises CheckpointError that lists what is
     not agreed to. A key that only one of both knows, as they are of two versions, has not changed.
@@ -41,6 +49,9 @@ def check(saved: dict[str, Any], now: dict[str, Any], folder: Path, accept: Iter
     before, after = _flat(saved), _flat(now)
     changed = {key: f"{key}: {before[key]!r} -> {after[key]!r}" for key in after.keys() & before.keys()}
     changed = {key: changed[key] for key in sorted(changed) if before[key] != after[key]}
+    for key in sorted(sources[0].keys() & sources[1].keys() - changed.keys()):
+        if sources[0][key] != sources[1][key]:
+            changed[key] = f"{key}: its files are others ({sources[0][key][:12]} -> {sources[1][key][:12]})"
     bound = [line for key, line in changed.items() if _within(key, BOUND) and not _within(key, FREE)]
     if bound:
         raise CheckpointError(

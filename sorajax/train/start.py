@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sorajax.errors import CheckpointError
 from sorajax.hosts.arrays import broadcast, is_primary
+from sorajax.train import card
 from sorajax.weights.find import find
 
 
@@ -23,6 +24,7 @@ def begin(model: str, folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".start-") as draft:
             try:
                 shutil.copytree(source, Path(draft) / "model", copy_function=_link)
+                card.began(source, model, Path(draft) / "model")
             except (OSError, shutil.Error) as error:
                 raise CheckpointError(f"{source} could not be copied to {folder}: {error}; free some space") from None
             os.replace(Path(draft) / "model", folder)

@@ -15,6 +15,7 @@ import optax.contrib
 from flax import nnx
 from jax.sharding import Mesh
 
+from sorajax.cost import flops
 from sorajax.hosts.arrays import place
 from sorajax.mesh import batch_sharding, shardings
 from sorajax.train.config import OptimizerConfig
@@ -46,6 +47,14 @@ class Objective(Protocol):
 
     def names(self, index: int) -> list[str]:
         """What each row of batch ``index`` was made of, for a person to find it again."""
+        ...
+
+    def sources(self) -> Mapping[str, str]:
+        """Digests of what the run is made of beside its config, by the key of the config that names it."""
+        ...
+
+    def learned_from(self) -> list[str]:
+        """What it learns from, in lines for a person."""
         ...
 
     def tokens(self, batch: Mapping[str, Any]) -> int:
@@ -206,3 +215,21 @@ def make_step(
             return compiled(state, frozen, placed, *limit)
 
     return step
+
+
+def step_flops(objective: Objective, mesh: Mesh) -> Callable[[Any, Any, Mapping[str, Any]], float]:
+    """How many FLOPs a step on a batch is worth (``flops.of_training``), by (model, frozen, batch); traced once for
+    batches of one shape."""
+    known: dict[Any, float] = {}
+
+    def of(model: Any, frozen: Any, batch: Mapping[str, Any]) -> float:
+        shapes = {name: jax.ShapeDtypeStruct(np.shape(x), x.dtype) for name, x in batch.items()}
+        key = tuple(sorted((name, x.shape) for name, x in shapes.items()))
+        if key not in known:
+            loss = lambda model, frozen, batch: objective.loss(model, frozen, batch, jax.random.key(0))[0]  # noqa: E731
+            with jax.set_mesh(mesh):
+                jaxpr = jax.make_jaxpr(loss)(model, frozen, shapes).jaxpr
+            known[key] = flops.of_training(jaxpr, len(jax.tree.leaves(model)))
+        return known[key]
+
+    return of

@@ -97,6 +97,14 @@ class TextObjective:
         """Fill a new model's encoder with the weights exported before."""
         load_text(model.encoder, folders.load_part(self.folder, "text_encoder"))
 
+    def sources(self) -> Mapping[str, str]:
+        """Its config says it all."""
+        return {}
+
+    def learned_from(self) -> list[str]:
+        """The drawn world."""
+        return [f"captions of sorajax's drawn world, in {', '.join(self.config.world.languages)}"]
+
     def size(self, index: int) -> int:
         """Clips of a batch."""
         return self.config.batch

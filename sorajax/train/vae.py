@@ -51,6 +51,14 @@ class VaeObjective:
         """Fill a new model with the weights exported before."""
         load_vae(model, folders.load_part(self.folder, "vae"))
 
+    def sources(self) -> Mapping[str, str]:
+        """Its config says it all."""
+        return {}
+
+    def learned_from(self) -> list[str]:
+        """The drawn world."""
+        return [f"sorajax's drawn world, {self.config.world.size}x{self.config.world.size}, a new clip each time"]
+
     def size(self, index: int) -> int:
         """Clips of a batch: ``batch`` with the first of ``vae_loss.frames``, fewer with a longer stretch."""
         lengths = self.config.vae_loss.frames

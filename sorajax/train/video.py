@@ -92,6 +92,16 @@ class VideoObjective:
         """The clips of a batch."""
         return [f"clip {i}" for i in self._drawn(index)[1]]
 
+    def sources(self) -> Mapping[str, str]:
+        """The frozen parts, which ``start`` may have brought."""
+        return {"start": folders.part_digest(self.folder, "text_encoder", "vae")}
+
+    def learned_from(self) -> list[str]:
+        """The drawn world."""
+        world = self.config.world
+        size = f"{world.frames} frames of {world.size}x{world.size}"
+        return [f"{self.config.video.clips} clips of sorajax's drawn world, {size}, in {', '.join(world.languages)}"]
+
     def tokens(self, batch: Mapping[str, Any]) -> int:
         """Patches of latents."""
         return batch["latents"].size // (math.prod(self.config.model.dit.patch_size) * batch["latents"].shape[-1])

@@ -122,6 +122,12 @@ def model_digest(folder: Path) -> str:
     return f"sha256:{hasher.hexdigest()}"
 
 
+def part_digest(folder: Path, *parts: str) -> str:
+    """One SHA-256, in hex, over the weights of some parts of a model folder."""
+    files = [file for part in parts for file in tensors_of.find(folder / part)]
+    return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()
+
+
 def save_part(
     folder: Path, part: str, tensors: Mapping[str, np.ndarray], dtype: str | Mapping[str, str] = "bfloat16"
 ) -> Path:

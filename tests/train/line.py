@@ -6,6 +6,7 @@ from flax import nnx
 
 from sorajax.train import loop
 from sorajax.train.config import OptimizerConfig, TrainConfig
+from sorajax.weights import folder as folders
 from tests import tiny
 
 SIZE = 8
@@ -41,6 +42,12 @@ class Line:
     def names(self, index):
         return [f"row {index}.{i}" for i in range(self.config.batch)]
 
+    def sources(self):
+        return {}
+
+    def learned_from(self):
+        return ["random rows"]
+
     def tokens(self, batch):
         return batch["x"].size
 
@@ -59,6 +66,7 @@ class Line:
 
     def export(self, model, folder):
         folder.mkdir(parents=True, exist_ok=True)
+        folders.save_config(folder, self.config.model)
         np.save(folder / "kernel.npy", np.asarray(model.kernel[...]))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sorajax.checkpoint import Checkpoints
+from sorajax.cost.account import Rates
 from sorajax.data.world import WorldConfig
 from sorajax.errors import CheckpointError, ConfigError
 from sorajax.train import config as configs
@@ -20,7 +21,7 @@ from sorajax.train.loop import train
 from sorajax.weights import folder as folders
 from sorajax.weights.vae import load_vae
 from tests import tiny
-from tests.train.line import RUN, Line, stand_in
+from tests.train.line import RUN, SIZE, Line, stand_in
 
 BASE = TrainConfig(
     objective="vae",
@@ -170,8 +171,9 @@ def test_a_section_of_another_objective_may_change(whole):
 def test_a_change_that_is_agreed_to_goes_on_and_is_written_down(whole):
     train(dataclasses.replace(RUN, batch=4, steps=8), runs=whole, progress=False, accept=["batch"])
     lines = (whole / "tiny" / "vae" / "log.jsonl").read_text().splitlines()
-    (event,) = [r for r in map(json.loads, lines) if "event" in r]
-    assert event == {"step": 6, "event": "resumed", "changed": ["batch: 2 -> 4", "steps: 6 -> 8"]}
+    _, event = [r for r in map(json.loads, lines) if "event" in r]
+    assert (event["step"], event["event"]) == (6, "resumed")
+    assert event["changed"] == ["batch: 2 -> 4", "steps: 6 -> 8"]
 
 
 def test_stretches_are_taken_in_turn_with_as_many_frames_in_all(tmp_path):
@@ -236,3 +238,40 @@ def test_a_base_is_sought_beside_its_config(tmp_path, monkeypatch):
     (tmp_path / "own" / "run.toml").write_text('base = "base.toml"\nbatch = 5\n')
     config = configs.load("own/run.toml")
     assert (config.steps, config.batch, config.model.name) == (3, 5, "mini")
+
+
+def test_what_the_run_is_made_of_changed_since_is_named_too(whole, monkeypatch):
+    monkeypatch.setattr(Line, "sources", lambda self: {"video.data": "aaaa"})
+    train(dataclasses.replace(RUN, steps=8), runs=whole, progress=False)  # was not known before
+    monkeypatch.setattr(Line, "sources", lambda self: {"video.data": "bbbb"})
+    longer = dataclasses.replace(RUN, steps=10)
+    with pytest.raises(CheckpointError, match=r"video.data: its files are others .aaaa -> bbbb.*--accept video.data"):
+        train(longer, runs=whole, progress=False)
+    train(longer, runs=whole, progress=False, accept=["video.data"])
+    assert sorted(losses(whole)) == list(range(1, 11))
+
+
+def test_the_cost_of_a_run_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):
+    stand_in(monkeypatch)
+    priced = dataclasses.replace(RUN, cost=Rates(price=3600.0, currency="EUR", carbon=100.0, watts=3.6e6))
+    train(dataclasses.replace(priced, steps=3), runs=tmp_path, progress=False)
+    train(priced, runs=tmp_path, progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "tiny" / "vae" / "log.jsonl").read_text().splitlines()]
+    steps = [r for r in lines if "loss" in r]
+    assert [r["flops"] for r in steps] == [step * 3 * 2 * 2 * SIZE**2 for step in range(1, 7)]
+    for name in ("seconds", "device_seconds", "kwh", "money", "co2_grams"):
+        values = [r[name] for r in steps]
+        assert values == sorted(values) and values[0] > 0
+    last = steps[-1]
+    assert last["money"] == pytest.approx(last["device_seconds"])  # a device's second is 1 EUR
+    assert last["kwh"] == pytest.approx(last["device_seconds"])  # and 1 kWh
+    assert last["co2_grams"] == pytest.approx(100 * last["kwh"])
+    assert lines[0]["event"] == "started" and lines[0]["energy"] == "device seconds x 3.6e+06 W a device, given"
+
+
+def test_a_checkpoint_of_before_costs_were_kept_goes_on(whole, monkeypatch):
+    restore = Checkpoints.about
+    old = lambda self, step: {k: v for k, v in restore(self, step).items() if k not in ("cost", "sources", "judged")}  # noqa: E731
+    monkeypatch.setattr(Checkpoints, "about", lambda self, step: old(self, step) | {"seconds": 7.0})
+    train(dataclasses.replace(RUN, steps=8), runs=whole, progress=False)
+    assert sorted(losses(whole)) == list(range(1, 9))
