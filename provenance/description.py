@@ -146,11 +146,13 @@ def _prompt(ingredients: list[dict], reader: "Reader | None") -> str | None:
 
 
 def _with_settings(generation: dict) -> dict:
-    """Our own assertion with its settings parsed."""
-    try:
-        return generation | {"settings": json.loads(generation["settings"])}
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return generation
+    """Our own assertion with its settings and cost parsed."""
+    for name in ("settings", "cost"):
+        try:
+            generation = generation | {name: json.loads(generation[name])}
+        except (KeyError, TypeError, ValueError, RecursionError):
+            continue
+    return generation
 
 
 def _hex(value: Any) -> str | None:

@@ -60,6 +60,8 @@ class Facts:
     prompt_sha256: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Plain values only: strings, whole and finite numbers, booleans, None, lists and dicts of them."""
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    """What its making cost, in plain values: ``device_seconds``, ``flops``, ``kwh``, what they rest on (``energy``)."""
     generator_name: str = "sorajax"
     generator_version: str = "0"
     algorithm: str = ALGORITHM
@@ -69,7 +71,7 @@ class Facts:
             raise InputError(f"a watermark payload is {PAYLOAD_BYTES} bytes, not {len(self.payload)}")
         for name in ("title", "model_name", "model_digest", "generator_name", "generator_version", "algorithm"):
             _check_plain(getattr(self, name), name)
-        for name in ("prompt", "prompt_sha256", "seed", "settings"):
+        for name in ("prompt", "prompt_sha256", "seed", "settings", "cost"):
             _check_plain(getattr(self, name), name)
 
 
@@ -149,6 +151,7 @@ def generated(
         # As JSON text: on its way into CBOR, c2pa-python takes a list of whole numbers for bytes, modulo 256.
         "settings": json.dumps(facts.settings, sort_keys=True, default=dict),
     }
+    generation |= {"cost": json.dumps(facts.cost, sort_keys=True, default=dict)} if facts.cost else {}
     actions: list[dict[str, Any]] = [created]
     assertions = [{"label": GENERATION, "created": True, "data": generation}, *history.assertions(account), *extra]
     if facts.payload is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from provenance import outputs
 from provenance.errors import ProvenanceError
 from provenance.exhibits import Exhibit
-from provenance.report import BEST_TO_WORST, Report, clock, escape, training_choice
+from provenance.report import BEST_TO_WORST, Report, clock, escape, making_cost, training_choice
 
 LARGEST_PICTURES = 24_000_000
 """Bytes of all pictures of a page together; the first files have them."""
@@ -237,6 +237,7 @@ def _facts(said: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         ("What it is", _ORIGINS.get(str(origin), origin), "as the signer says"),
         ("Made with", said.get("generator"), ""),
         ("Model", model, ""),
+        ("Cost of making", making_cost(generation), "as the signer says"),
         ("Prompt", said.get("prompt"), ""),
         ("Use for AI", training_choice(_dict(said.get("training"))), "as the signer wishes"),
     ):

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 EXIT_CODES = {"authentic": 0, "altered": 1, "unreadable": 2, "absent": 3, "untrusted": 4, "recovered": 5}
 BEST_TO_WORST = ("authentic", "recovered", "untrusted", "absent", "unreadable", "altered")
 
+_LARGEST_COST = 1e30
+"""Numbers beyond are no cost; a stranger may have written anything."""
+
 _SUMMARIES = {
     "authentic": "signed by a trusted signer, and unchanged since",
     "altered": "carries credentials that do not hold",
@@ -116,6 +119,7 @@ class Report:
             model = (said.get("generation") or {}).get("model")
             if isinstance(model, dict):
                 yield "model", " ".join(_text(model.get(part)) for part in ("name", "digest") if model.get(part))
+            yield "cost", making_cost(said.get("generation") or {})
             yield "prompt", _text(said.get("prompt"))
             for source in said.get("ingredients") or []:
                 if source.get("status") != "absent" or source.get("relationship") != "inputTo":
@@ -158,6 +162,21 @@ def _source(source: dict[str, Any]) -> str:
     own = "without credentials" if source.get("status") == "absent" else f"credentials {source.get('status')}"
     signer = f", signed by {source['signer']}" if source.get("signer") else ""
     return f"{_text(source.get('title'))} ({_text(source.get('relationship'))}, {own}{signer})"
+
+
+def making_cost(generation: dict[str, Any]) -> str:
+    """What the making of a clip cost, as its signer says; empty if nothing is said, or not in numbers."""
+    said = generation.get("cost")
+    said = said if isinstance(said, dict) else {}
+    units = {"device_seconds": "device seconds", "flops": "FLOPs", "kwh": "kWh", "co2_grams": "g CO2e", "money": ""}
+    parts = []
+    for name, unit in units.items():
+        value = said.get(name)
+        if isinstance(value, (int, float)) and abs(value) < _LARGEST_COST:
+            unit = _text(said.get("currency")) if name == "money" else unit
+            parts.append(f"{value:.3g} {unit}".strip())
+    device = f" ({_text(said.get('device'))})" if said.get("device") else ""
+    return ", ".join(parts) + device if parts else ""
 
 
 def training_choice(entries: dict[str, Any]) -> str:

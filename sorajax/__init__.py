@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sorajax.cost.account import Rates
     from sorajax.diffusion.caching import Caching
     from sorajax.errors import CheckpointError, ConfigError, InputError, SorajaxError, TrainingError
     from sorajax.media.clip import Clip
@@ -24,6 +25,7 @@ __all__ = [
     "ConfigError",
     "InputError",
     "Pipeline",
+    "Rates",
     "SorajaxError",
     "TrainingError",
     "generate",
@@ -38,6 +40,7 @@ _HOMES = {
     "ConfigError": "errors",
     "InputError": "errors",
     "Pipeline": "pipeline",
+    "Rates": "cost.account",
     "SorajaxError": "errors",
     "TrainingError": "errors",
     "generate": "pipeline",

@@ -91,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TYPE",
         help="int8: keep kernels in eight bits, for small memory; w8a8: multiply in eight bits too",
     )
+    command.add_argument(
+        "--rates",
+        default="",
+        metavar="NAME=X,...",
+        help="for a clip's cost: price, currency, carbon, watts, pue",
+    )
     command.add_argument("--hash-prompt", action="store_true", help="sign the prompt's SHA-256 instead of its text")
     command.add_argument("--cert", metavar="PEM", help="certificate chain to sign with (default: development identity)")
     command.add_argument("--key", metavar="PEM", help="private key of that chain")
@@ -167,6 +173,7 @@ def _add_hosts(command: argparse.ArgumentParser) -> None:
 def _generate(arguments: argparse.Namespace) -> int:
     """Everything that can be refused is refused before the model is loaded."""
     from sorajax import request
+    from sorajax.cost.account import parse_rates
     from sorajax.media import destination
     from sorajax.media.image import read_image
     from sorajax.weights import folder as folders
@@ -179,6 +186,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     size = None if arguments.size is None else _size(arguments.size)
     image = None if arguments.image is None else read_image(arguments.image)
     loras = [_lora(text) for text in arguments.lora]
+    rates = parse_rates(arguments.rates)
     signer = _signer(arguments.cert, arguments.key)
     config = folders.load_config(find(arguments.model, weights=False))
     request.check_language(config, arguments.language)
@@ -198,7 +206,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     form = "{desc} {bar} {n_fmt}/{total_fmt}"
     with tqdm(total=None, file=sys.stderr, leave=False, bar_format=form, disable=not arguments.writes) as bar:
         bar.set_description("loading the model")
-        pipe = load(arguments.model, weights=arguments.weights)
+        pipe = load(arguments.model, weights=arguments.weights, rates=rates)
         for lora, scale in loras:
             pipe.load_lora(lora, scale=scale)
 

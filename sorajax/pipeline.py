@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -15,6 +16,9 @@ from provenance import Facts, Report
 from sorajax import __version__, request
 from sorajax import mesh as meshes
 from sorajax.config import ModelConfig
+from sorajax.cost import account
+from sorajax.cost.account import Rates
+from sorajax.cost.flops import counted, tally
 from sorajax.diffusion.caching import Caching, caching
 from sorajax.diffusion.condition import NONE, Condition, of_images
 from sorajax.diffusion.flow import TIMESTEPS
@@ -51,12 +55,15 @@ class Pipeline:
         digest: str,
         origin: Mapping[str, str] | None = None,
         budget: int | None = None,
+        rates: Rates | None = None,
     ):
         """stages holds the modules. digest and origin, which names repository, revision and licence, are what the
-        manifest says of the model; budget is how many bytes of each device's memory are for it."""
+        manifest says of the model; budget is how many bytes of each device's memory are for it; by the rates it says
+        what a clip cost."""
         self.config, self.mesh, self.digest, self.origin = config, mesh, digest, dict(origin or {})
         self.tokenizer, self.stages, self.budget = tokenizer, stages, budget
         self._adapters = list(stages.adapters.values())
+        self.rates = rates or Rates()
 
     @property
     def text(self) -> TextEncoder:
@@ -113,19 +120,21 @@ class Pipeline:
         wanted = request.resolve(self.config, size=size, frames=frames, steps=steps, guidance=guidance)
         rate = request.check_fps(fps, self.config.sample.fps)
         self.check_memory(wanted, len(prompts))
+        costs = account.meter(self.mesh, self.rates, total=arrays.total)
         seed = arrays.broadcast(secrets.randbelow(2**31)) if seed is None else request.check_seed(seed)
         noise = self.noise(len(prompts), seed, size=wanted.size, frames=wanted.frames)
-        latents = self.sample(
-            prompts,
-            noise=noise,
-            steps=wanted.steps,
-            guidance=wanted.guidance,
-            negative=negative,
-            image=images or None,
-            cache=kept,
-            callback=callback,
-        )
-        video = to_uint8(np.asarray(self.decode(latents)))
+        with tally() as work:
+            latents = self.sample(
+                prompts,
+                noise=noise,
+                steps=wanted.steps,
+                guidance=wanted.guidance,
+                negative=negative,
+                image=images or None,
+                cache=kept,
+                callback=callback,
+            )
+            video = to_uint8(np.asarray(self.decode(latents)))
         clips = []
         for i, (text, shots) in enumerate(zip(prompts, video, strict=True)):
             settings = wanted.settings() | {"negative": negative, "batch": len(prompts), "index": i}
@@ -143,6 +152,8 @@ class Pipeline:
                 generator_version=__version__,
             )
             clips.append(make_clip(shots, fps=rate, facts=facts))
+        cost = costs.about() | costs.read(work.flops).share(len(clips)).figures(self.rates)
+        clips = [replace(clip, facts=replace(clip.facts, cost=cost)) for clip in clips]
         return clips[0] if isinstance(prompt, str) else clips
 
     def encode_text(self, prompts: Sequence[str]) -> jax.Array:
@@ -343,6 +354,7 @@ def load(
     weights: str | Mapping[str, str] | None = None,
     keep: bool | None = None,
     mesh: Mesh | None = None,
+    rates: Rates | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Pipeline:
     """A pipeline from the name of a model: shipped, published ("wan2.1-t2v-1.3b", "OWNER/NAME"), or a folder.
@@ -351,7 +363,8 @@ def load(
     keeps the blocks' kernels of text encoder and transformer in eight bits; "w8a8" rounds what they multiply too, for
     speed. Both options may be given by part, as in {"text_encoder": "int8"}. keep says whether all parts stay on the
     devices; if not, each is loaded when it is its turn, in the place of the one before (default: as fits). mesh
-    defaults to all devices on its data axis.
+    defaults to all devices on its data axis. rates, of the machine and its electricity, are for what a clip's manifest
+    says of its cost.
 
     Raises InputError for an unknown model, or one that the devices have not the memory for, CheckpointError for
     weights that are damaged or cannot be fetched.
@@ -367,7 +380,7 @@ def load(
     stages = Stages(folder, config, mesh, dtypes=dtypes, weights=kinds, keep=True)
     resting = {part: memory.resting(model) for part, model in stages.abstract.items()}
     memory.check(resting, budget, config.name, _remedies(stages))
-    pipe = Pipeline(config, tokenizer, stages, mesh, folders.model_digest(folder), hub.origin(folder), budget)
+    pipe = Pipeline(config, tokenizer, stages, mesh, folders.model_digest(folder), hub.origin(folder), budget, rates)
     wanted = request.resolve(config, size=None, frames=None, steps=None, guidance=None)
     stages.keep = memory.fits(pipe.needs(wanted, 1), budget) if keep is None else keep
     if stages.keep:
@@ -386,8 +399,8 @@ def generate(prompt: str, path: str | Path, *, model: str | Path = "mini", seed:
     return load(model)(prompt, seed=seed).save(path)
 
 
-_encode_text = jax.jit(lambda model, ids, mask: model(ids, mask))
-_velocity = jax.jit(lambda model, x, timestep, text: model(x, timestep, text))
-_decode = jax.jit(lambda model, z: model.decode(model.denormalise(z)))
+_encode_text = counted(jax.jit(lambda model, ids, mask: model(ids, mask)))
+_velocity = counted(jax.jit(lambda model, x, timestep, text: model(x, timestep, text)))
+_decode = counted(jax.jit(lambda model, z: model.decode(model.denormalise(z))))
 _denormalise = jax.jit(lambda model, z: model.denormalise(z))
-_encode_video = jax.jit(lambda model, x: model.normalise(model.encode(x)[0]))
+_encode_video = counted(jax.jit(lambda model, x: model.normalise(model.encode(x)[0])))

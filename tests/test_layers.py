@@ -21,7 +21,7 @@ def house(folder: Path, modules: dict[str, str]) -> Path:
     """A small copy of the house: the real contracts over modules of a line each."""
     folder.mkdir(exist_ok=True)
     (folder / "pyproject.toml").write_text(CONTRACTS.read_text(encoding="utf-8"), encoding="utf-8")
-    rooms = ("data", "diffusion", "evaluate", "hosts", "media", "models", "train", "weights")
+    rooms = ("cost", "data", "diffusion", "evaluate", "hosts", "media", "models", "train", "weights")
     empty = {f"sorajax/{room}/__init__.py": "" for room in rooms}
     empty |= {f"sorajax/{name}.py": "" for name in ("__init__", "checkpoint", "config", "errors", "mesh")}
     contracts = tomllib.loads(CONTRACTS.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]

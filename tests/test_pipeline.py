@@ -46,6 +46,42 @@ def test_a_saved_clip_is_verified_and_leads_back_to_it(clip, tmp_path):
     assert again.watermark.payload == clip.payload
 
 
+def test_a_clip_says_what_it_cost_and_so_does_its_file(clip, tmp_path):
+    cost = clip.facts.cost
+    assert cost["device_seconds"] > 0 and cost["kwh"] > 0 and "device seconds x 4 W a thread" in cost["energy"]
+    assert cost["flops"] > 1e6
+    clip.save(tmp_path / "dog.mp4")
+    report = provenance.verify(tmp_path / "dog.mp4")
+    assert report.manifest["generation"]["cost"] == cost
+    assert f"{cost['flops']:.3g} FLOPs" in report.to_text()
+
+
+def test_flops_are_those_of_the_steps_that_were_computed(pipe):
+    def flops(**options):
+        return pipe("a dog", seed=1, guidance=1.0, **options).facts.cost["flops"]
+
+    one, two = flops(steps=1), flops(steps=2)
+    step = two - one
+    assert step > 0 and flops(steps=4) == one + 3 * step
+    first_alone = sorajax.Caching(every=4, first=0.1)
+    assert flops(steps=4, cache=first_alone) == one  # three of four keep the velocity
+
+
+def test_clips_made_together_share_the_cost(pipe):
+    together = pipe(["a dog", "a cat"], seed=7)
+    assert together[0].facts.cost == together[1].facts.cost
+    alone = pipe("a dog", seed=7).facts.cost["flops"]
+    assert together[0].facts.cost["flops"] == pytest.approx(alone, rel=0.2)
+
+
+def test_rates_make_money_and_co2_of_it(folder):
+    rates = sorajax.Rates(price=3600.0, currency="EUR", carbon=500.0, watts=100.0, pue=1.5)
+    cost = sorajax.load(folder, rates=rates)("a dog", seed=1).facts.cost
+    assert cost["money"] == pytest.approx(cost["device_seconds"]) and cost["currency"] == "EUR"
+    assert cost["kwh"] == pytest.approx(1.5 * 100 * cost["device_seconds"] / 3.6e6)
+    assert cost["co2_grams"] == pytest.approx(500 * cost["kwh"])
+
+
 def test_the_same_seed_gives_the_same_clip_and_another_seed_another(pipe, clip):
     assert np.array_equal(pipe("a dog runs", seed=7).frames, clip.frames)
     assert not np.array_equal(pipe("a dog runs", seed=8).frames, clip.frames)

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jax.sharding import Mesh
+
+from sorajax.cost import devices, power
 from sorajax.cost.devices import Machine
 from sorajax.cost.power import Joules
 from sorajax.errors import ConfigError, InputError
@@ -125,7 +128,7 @@ class CostMeter:
         """The cost up to now, to which those ``flops`` are added."""
         now = time.monotonic()
         seconds, self._since = now - self._since, now
-        devices, price, watts = self.machine.devices, self.rates.price, self.machine.watts
+        count, price, watts = self.machine.devices, self.rates.price, self.machine.watts
         measured = 0.0
         if self._power is not None:
             joules = self._power[0]()
@@ -133,13 +136,13 @@ class CostMeter:
         dark = self._power is None and watts is None
         self._cost += Cost(
             seconds=seconds,
-            device_seconds=seconds * devices,
+            device_seconds=seconds * count,
             flops=flops,
             measured_joules=measured,
             estimated_joules=seconds * watts if self._power is None and watts is not None else 0.0,
-            dark_seconds=seconds * devices if dark else 0.0,
-            money=seconds * devices * (price or 0.0) / 3600,
-            unpriced_seconds=seconds * devices if price is None else 0.0,
+            dark_seconds=seconds * count if dark else 0.0,
+            money=seconds * count * (price or 0.0) / 3600,
+            unpriced_seconds=seconds * count if price is None else 0.0,
         )
         return self._cost
 
@@ -155,3 +158,16 @@ class CostMeter:
         if machine.peak is not None:
             about |= {"peak_flops": machine.peak, "peak": machine.peak_from}
         return about
+
+
+def meter(
+    mesh: Mesh,
+    rates: Rates,
+    *,
+    before: Cost | None = None,
+    total: Callable[[float], float] = float,
+    measure: bool = False,
+) -> CostMeter:
+    """A meter of a mesh's devices, from now on. ``measure`` finds out the peak of CPUs (``devices.machine``)."""
+    known = devices.machine(list(mesh.devices.flat), watts=rates.watts, measure=measure)
+    return CostMeter(known, power.meter(mesh.local_devices), rates, before, total)

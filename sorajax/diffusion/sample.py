@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sorajax.cost.flops import counted
 from sorajax.diffusion import solvers
 from sorajax.diffusion.caching import Caching
 from sorajax.diffusion.condition import NONE, Condition, model_inputs, with_first
@@ -98,12 +99,13 @@ def _guided(
     return v
 
 
+@counted
 @partial(jax.jit, static_argnums=1)
 def _step(dit: DiT, solver: str, row: solvers.Tables, state: solvers.State, *rest: Any) -> solvers.State:
     return solvers.step(solver, row, 0, state, _guided(dit, row, state, *rest))
 
 
-_velocity = jax.jit(_guided)
+_velocity = counted(jax.jit(_guided))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -143,7 +143,7 @@ def derive_payload(frames: NDArray[np.uint8], facts: Facts) -> bytes:
     Derived rather than drawn, so that the same seed gives the same clip, and another prompt, model or setting another.
     """
     known = dataclasses.asdict(facts)
-    del known["payload"]
+    del known["payload"], known["cost"]  # the same clip, made again, costs other seconds
     header = {"facts": known, "shape": frames.shape}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     hasher = hashlib.sha256(text.encode())

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sorajax.config import VAEConfig
+from sorajax.cost.flops import counted
 from sorajax.hosts import arrays
 from sorajax.models.vae import VAE, run_in_pieces, unpatchify
 from sorajax.models.vae_blocks import chain
@@ -65,6 +66,7 @@ def _places(h: int, w: int, rows: int, columns: int) -> Iterator[tuple[int, int]
             yield top, left
 
 
+@counted
 @jax.jit
 def _features(vae: VAE, z: jax.Array) -> jax.Array:
     """What the part that looks at whole frames makes of latents [b, t, h, w, z]: [b, t, h, w, c]."""
@@ -72,6 +74,7 @@ def _features(vae: VAE, z: jax.Array) -> jax.Array:
     return run_in_pieces(partial(chain, [decoder.conv_in, decoder.mid_block]), vae.post_quant_conv.inside(z), chunk=1)
 
 
+@counted
 @partial(jax.jit, static_argnames=("sizes", "tile"))
 def decode_window(
     vae: VAE,

@@ -17,15 +17,16 @@ from tqdm import tqdm
 
 from sorajax import mesh as meshes
 from sorajax.checkpoint import Checkpoints, check_shared
+from sorajax.cost import account
 from sorajax.cost.account import Cost
 from sorajax.data.loader import batches
 from sorajax.errors import CheckpointError, TrainingError
 from sorajax.hosts import arrays
 from sorajax.train import card, resume, start
-from sorajax.train import meter as meters
 from sorajax.train.config import TrainConfig
 from sorajax.train.guard import Guard
 from sorajax.train.log import Log
+from sorajax.train.meter import Meter
 from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes, step_flops
 
 
@@ -91,7 +92,7 @@ def _train(
     step = make_step(objective, optimizer, mesh, **options)
     frozen = jax.tree.map(arrays.place, objective.frozen, meshes.shardings(objective.frozen, mesh))
     work = step_flops(objective, mesh)
-    meter = meters.here(mesh, config.cost, before)
+    meter = Meter(account.meter(mesh, config.cost, before=before, total=arrays.total, measure=True))
 
     def make(index: int) -> Mapping[str, np.ndarray]:
         mine = arrays.local_rows(mesh, objective.size(index))

@@ -4,11 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-import jax
-
-from sorajax.cost import devices, power
-from sorajax.cost.account import Cost, CostMeter, Rates
-from sorajax.hosts.arrays import total
+from sorajax.cost.account import Cost, CostMeter
 
 T = TypeVar("T")
 
@@ -55,9 +51,3 @@ class Meter:
     def about(self) -> dict[str, Any]:
         """What its figures rest on."""
         return self._costs.about()
-
-
-def here(mesh: jax.sharding.Mesh, rates: Rates, before: Cost) -> Meter:
-    """A meter of the mesh's devices, for a run that has cost something before."""
-    known = devices.machine(list(mesh.devices.flat), watts=rates.watts, measure=True)
-    return Meter(CostMeter(known, power.meter(mesh.local_devices), rates, before, total))

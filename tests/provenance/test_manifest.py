@@ -32,6 +32,13 @@ def test_a_generated_clip_states_how_it_was_made(signed) -> None:
     }
 
 
+def test_what_the_making_cost_is_stated(plain, tmp_path) -> None:
+    cost = {"device_seconds": 2.5, "flops": 1.5e12, "kwh": 0.002, "money": 0.5, "currency": "EUR", "device": "TPU v5"}
+    said = provenance.sign(plain, tmp_path / "costly.mp4", facts=manifest.Facts(**BASE, cost=cost))
+    assert said.manifest["generation"]["cost"] == cost
+    assert "2.5 device seconds, 1.5e+12 FLOPs, 0.002 kWh, 0.5 EUR (TPU v5)" in said.to_text()
+
+
 def test_a_prompt_can_be_kept_private(plain, tmp_path) -> None:
     digest = manifest.prompt_digest("a secret dog")
     facts = manifest.Facts(**BASE, prompt_sha256=digest)

@@ -3,6 +3,7 @@
 import json
 import unicodedata
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ def hostile_report() -> Report:
     manifest = {key: HOSTILE for key in ("title", "generator", "origin", "when", "prompt")} | {
         "signer": {"name": HOSTILE, "organisation": HOSTILE},
         "actions": [{"action": HOSTILE}],
-        "generation": {"model": {"name": HOSTILE, "digest": {"x": HOSTILE}}},
+        "generation": {"model": {"name": HOSTILE, "digest": {"x": HOSTILE}}, "cost": {"flops": 1, "device": HOSTILE}},
     }
     return Report(path=HOSTILE, status="untrusted", manifest=manifest, findings=(HOSTILE,))
 
@@ -68,9 +69,17 @@ def test_json_keeps_every_character_of_hostile_text() -> None:
 @settings(max_examples=40)
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_oddly_shaped_values_are_printed_all_the_same(value) -> None:
-    manifest = {"title": value, "signer": {"name": value}, "generation": {"model": {"name": value}}, "prompt": value}
+    cost = {"flops": value, "money": value, "currency": value, "device": value}
+    generation = {"model": {"name": value}, "cost": cost}
+    manifest = {"title": value, "signer": {"name": value}, "generation": generation, "prompt": value}
     text = Report(path="x", status="authentic", manifest=manifest).to_text()
     assert text.startswith("x: AUTHENTIC\n")
+
+
+@pytest.mark.parametrize("cost", [None, "much", [], {"flops": 10**400}, {"kwh": "1"}, {"kwh": float("nan")}, {}])
+def test_a_cost_that_is_no_number_is_not_shown(cost) -> None:
+    report = Report(path="x", status="authentic", manifest={"generation": {"cost": cost}})
+    assert "cost" not in report.to_text()
 
 
 def test_the_verdict_comes_first_and_the_watermark_is_named() -> None:

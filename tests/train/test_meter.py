@@ -55,6 +55,6 @@ def test_rates_are_of_the_time_since_the_last_reading_and_costs_of_the_whole_run
 
 def test_a_mesh_s_meter_knows_its_devices():
     mesh = jax.make_mesh((len(jax.devices()),), ("data",))
-    about = module.here(mesh, Rates(price=2.0, watts=50.0), Cost()).about()
+    about = Meter(account.meter(mesh, Rates(price=2.0, watts=50.0), measure=True)).about()
     assert about["devices"] == len(jax.devices()) and about["price"] == 2.0
     assert about["peak_flops"] > 0 and "measured" in about["peak"]
