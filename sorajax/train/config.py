@@ -57,6 +57,9 @@ class VideoConfig:
     caption_dropout: float = 0.1
     foreground: float = 0.0
     """Extra weight of latent cells that an object covers."""
+    image: float = 0.0
+    """Share of clips that are given their first frame, of models that take a picture so (``model.sample.image`` is
+    "first"; of those where it is "beside", all are). The loss is that of the other frames."""
     sigma_mean: float = 0.0
     sigma_std: float = 1.0
     shift: float = 1.0
@@ -64,6 +67,8 @@ class VideoConfig:
     def __post_init__(self) -> None:
         if self.weights and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
             raise ConfigError(f"video.weights: {list(self.weights)} for {len(self.data)} folders; one above 0 for each")
+        if not 0 <= self.image <= 1:
+            raise ConfigError(f"video.image: {self.image} is no share; give one from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +146,8 @@ class TrainConfig:
     log_every: int = 20
     checkpoint_every: int = 500
     evaluate_every: int = 1000
+    sample_clips: int = 2
+    """How many of an evaluation's samples are also written as clips, watermarked and signed like any other."""
     start: str = ""
     """A model, by name or folder, whose parts a new run begins with; "mini" is that of the package."""
     warm_start: bool = False

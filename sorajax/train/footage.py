@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sorajax.config import digest
 from sorajax.data.shards import Sample, Shape, Shards
 from sorajax.errors import ConfigError
+from sorajax.train import judge
 from sorajax.train.config import TrainConfig
+from sorajax.train.judge import HeldOut
 from sorajax.train.video import VideoObjective
 
 HELD_OUT = 32
@@ -72,16 +73,20 @@ class FootageObjective(VideoObjective):
         samples = self.shards[group[0]].read(group[1], [int(i) for i in chosen])
         return [f"{s.about['source']} at {s.about['start']} s" for s in samples]
 
-    def held_out(self) -> tuple[jax.Array, jax.Array, list[str]]:
+    def held_out(self) -> HeldOut:
         """Clips of files that are not trained on, of the commonest shape; of others where there are too few files."""
         i, shape = max(self.groups, key=lambda group: len(self._numbers[group[0]][group[1]][0]))
         trained, kept = self._numbers[i][shape]
         numbers = kept if len(kept) >= 2 else trained
         spread = np.linspace(0, len(numbers) - 1, 32).astype(int)
         samples = self.shards[i].read(shape, [int(n) for n in numbers[spread]])
-        latents = jnp.asarray(np.stack([s.latents for s in samples]), jnp.float32)
-        prompts = list(dict.fromkeys(s.about["captions"][0] for s in samples))
-        return latents, jnp.asarray(self._padded([s.text[0] for s in samples])), prompts[:8]
+        captions = [s.about["captions"][0] for s in samples]
+        return HeldOut(
+            latents=jnp.asarray(np.stack([s.latents for s in samples]), jnp.float32),
+            text=jnp.asarray(self._padded([s.text[0] for s in samples])),
+            captions=captions,
+            prompts=list(dict.fromkeys(captions))[: judge.SHOWN],
+        )
 
     def _picked(self, index: int) -> tuple[np.random.Generator, tuple[int, Shape], np.ndarray]:
         rng = np.random.Generator(np.random.Philox(key=[self.config.seed, index]))

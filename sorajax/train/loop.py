@@ -99,12 +99,14 @@ def _train(
         return objective.batch(index) if mine is None else objective.batch(index, mine)
 
     def export() -> None:
-        model, cost = arrays.gather_to_primary(state.ema), meter.cost()
-        if not arrays.is_primary():
-            return
-        objective.export(model, model_folder)
-        spent = {"figures": cost.figures(config.cost), "about": meter.about()}
-        card.write(config, model_folder, objective.result, card.stage(config, objective, done, judged, spent))
+        model = arrays.gather_to_primary(state.ema)
+        if arrays.is_primary():
+            objective.export(model, model_folder)
+
+    def describe(exported: bool = True) -> None:
+        cost = {"figures": meter.cost().figures(config.cost), "about": meter.about()}
+        if exported and arrays.is_primary():
+            card.write(config, model_folder, objective.result, card.stage(config, objective, done, judged, cost))
 
     done = first = int(state.step)
     intervals = config.log_every, config.evaluate_every, config.checkpoint_every
@@ -167,9 +169,15 @@ def _train(
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
                 log.write(done, values | meter.read())
             if due[1]:
+                exported = True
+                try:
+                    export()  # first: what samples are signed with is what is there
+                except CheckpointError as error:  # there may be space again at the end
+                    exported = False
+                    _tell(f"step {done} was not exported: {error}")
                 judged = {"step": done, "figures": objective.evaluate(state.ema, done, folder)}
                 log.write(done, {f"eval_{k}": v for k, v in judged["figures"].items()})
-                export()
+                describe(exported)
             if due[2]:
                 save()
         if unseen:
@@ -178,6 +186,7 @@ def _train(
         saved = done == first or checkpoints.latest() == done or (save() and checkpoints.wait())
     if done > first or not arrays.broadcast(objective.result.exists()):
         export()
+        describe()
     if not saved:
         raise CheckpointError(
             f"step {done} could not be saved in {folder}; free some space there and run again, from "

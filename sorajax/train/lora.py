@@ -100,6 +100,8 @@ class LoraObjective:
 
     def evaluate(self, model: Adapters, step: int, folder: Path) -> dict[str, float]:
         """The inner objective's, of the transformer with its adapters."""
+        if self.result.is_file():
+            self.inner.facts = {"loras": [{"name": self.result.stem, "digest": folders.file_digest(self.result)}]}
         return self.inner.evaluate(jax.jit(self.merged)(model, self.frozen["dit"]), step, folder)
 
     def export(self, model: Adapters, folder: Path) -> None:

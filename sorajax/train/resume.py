@@ -14,6 +14,7 @@ FREE = (
     "log_every",
     "checkpoint_every",
     "evaluate_every",
+    "sample_clips",
     "mesh",
     "remat",
     "guard",

@@ -14,24 +14,21 @@ from flax import nnx
 from sorajax.config import ModelConfig, digest
 from sorajax.data.world import EVALUATION, World
 from sorajax.diffusion import flow
-from sorajax.diffusion.sample import sample
+from sorajax.diffusion.condition import NONE, Condition
 from sorajax.errors import ConfigError
-from sorajax.hosts.arrays import gather, is_primary
-from sorajax.media.sheet import contact_sheet
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
 from sorajax.models.tokenizer import Tokenizer
 from sorajax.models.vae import VAE
+from sorajax.train import judge
 from sorajax.train.config import TrainConfig
+from sorajax.train.judge import HeldOut
 from sorajax.train.latents import cached
 from sorajax.train.step import Metrics
 from sorajax.weights import folder as folders
 from sorajax.weights.dit import export_dit, load_dit
 from sorajax.weights.text import load_text
 from sorajax.weights.vae import load_vae
-
-LEVELS = (0.3, 0.6, 0.85, 0.97)
-"""Noise levels at which the validation loss, and what the text is worth, are reported."""
 
 
 class VideoObjective:
@@ -44,12 +41,15 @@ class VideoObjective:
         dtype = jnp.dtype(config.dtype)
         self.model_config = folders.load_config(folder)  # with the latents' statistics
         _check_stages(config.model, self.model_config, folder)
+        _check_image(config)
         self.text = nnx.eval_shape(lambda: TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0)))
         load_text(self.text, folders.load_part(folder, "text_encoder"))
         self.vae = nnx.eval_shape(lambda: VAE(self.model_config.vae, rngs=nnx.Rngs(0)))
         load_vae(self.vae, folders.load_part(folder, "vae"))
         self.tokenizer = Tokenizer(folder / folders.TOKENIZER)
         self.frozen: Any = self.text
+        self.facts: dict[str, Any] = {}
+        """What the manifests of samples say besides."""
         self._clips: tuple[np.ndarray, np.ndarray] | None = None
 
     def init(self, rngs: nnx.Rngs) -> DiT:
@@ -126,59 +126,75 @@ class VideoObjective:
         text = batch["text"] if "text" in batch else jax.lax.stop_gradient(frozen(batch["ids"], batch["mask"]))
         x = batch["latents"]
         s = flow.logit_normal_sigma(level, len(x), mean=options.sigma_mean, std=options.sigma_std, shift=options.shift)
-        error = self._error(model, x, text, s, jax.random.normal(noise, x.shape))
-        weight = 1 + options.foreground * batch["cover"] if "cover" in batch else jnp.ones(())
-        return jnp.mean(error * weight) / jnp.mean(weight), {"mse": jnp.mean(error)}
+        given = jnp.zeros(len(x), bool)
+        if options.image and x.shape[1] > self.config.model.dit.patch_size[0]:  # not of pictures
+            given = jax.random.uniform(jax.random.fold_in(key, 1), (len(x),)) < options.image
+        error, weight = self._error(model, x, text, s, jax.random.normal(noise, x.shape), given, batch.get("beside"))
+        mse = jnp.sum(error * weight) / jnp.sum(weight)
+        weight = weight * (1 + options.foreground * batch["cover"]) if "cover" in batch else weight
+        return jnp.sum(error * weight) / jnp.sum(weight), {"mse": mse}
 
-    def _error(self, model: DiT, x: jax.Array, text: jax.Array, s: jax.Array, noise: jax.Array) -> jax.Array:
-        v = model(flow.interpolate(x, noise, s), flow.timestep(s), text)
-        return jnp.mean((v - flow.velocity(x, noise)) ** 2, -1)
+    def _error(
+        self,
+        model: DiT,
+        x: jax.Array,
+        text: jax.Array,
+        s: jax.Array,
+        noise: jax.Array,
+        given: jax.Array,
+        beside: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Squared errors [b, t, h, w], and 1 where they count: not in first frames that are ``given``, bool [b]."""
+        mixed, timestep, patch = flow.interpolate(x, noise, s), flow.timestep(s), self.config.model.dit.patch_size[0]
+        known = given[:, None] & (jnp.arange(x.shape[1]) < patch)
+        if self.config.video.image:
+            mixed = jnp.where(known[..., None, None, None], x, mixed)
+            timestep = timestep[:, None] * ~known[:, ::patch]
+        if beside is not None:
+            mixed = jnp.concatenate([mixed, beside], -1)
+        v = model(mixed, timestep, text)
+        error = jnp.mean((v - flow.velocity(x, noise)) ** 2, -1)
+        return error, jnp.broadcast_to(~known[..., None, None], error.shape).astype(error.dtype)
 
     def evaluate(self, model: DiT, step: int, folder: Path) -> dict[str, float]:
-        """Validation loss and text gap by noise level (fixed clips, fixed noise), and a sheet of fixed prompts.
+        """Validation loss and text gap by noise level, and samples of fixed prompts: a sheet, and signed clips.
 
-        The gap is what the loss rises by when captions are exchanged between clips.
+        Of a model that takes a picture there is a second sheet, of clips that begin as the held-out ones do.
         """
-        latents, text, prompts = self.held_out()
-        figures = {}
-        error = jax.jit(lambda *args: jnp.mean(self._error(*args)))
-        for level in LEVELS:
-            s = jnp.full(len(latents), level)
-            noise = jax.random.normal(jax.random.key(int(1000 * level)), latents.shape)
-            right = float(error(model, latents, text, s, noise))
-            figures[f"loss_{level}"] = right
-            figures[f"text_gap_{level}"] = float(error(model, latents, jnp.roll(text, 1, 0), s, noise)) - right
-        clips = self.samples(model, prompts, latents.shape[1:])
-        if is_primary():
-            contact_sheet(list(clips), folder / f"video-{step:07d}.png", columns=2, labels=prompts)
-        return figures
+        clips, options = self.held_out(), self.config.model.sample
+        images = self.config.video.image > 0 and clips.latents.shape[1] > self.config.model.dit.patch_size[0]
+        shown: list[tuple[str, list[str], jax.Array, Condition]] = []
+        count = min(judge.SHOWN, len(clips.captions))
+        if clips.beside is not None:
+            shown.append(("", clips.captions[:count], clips.text[:count], Condition(beside=clips.beside[:count])))
+        else:
+            shown.append(("", clips.prompts, self.states(clips.prompts), NONE))
+        if images:
+            first = clips.latents[:count, : self.config.model.dit.patch_size[0]]
+            shown.append(("-image", clips.captions[:count], clips.text[:count], Condition(first=first)))
+        for suffix, prompts, text, condition in shown:
+            shape, empty = clips.latents.shape[1:], self.states([""])
+            made = judge.samples(model, self.vae, options, text, empty, shape, condition=condition)
+            judge.show(
+                made,
+                prompts,
+                folder,
+                f"video-{step:07d}{suffix}",
+                options=options,
+                model=lambda: (self.config.model.name, folders.model_digest(self.folder)),
+                signed=self.config.sample_clips,
+                facts={"training_step": step, **self.facts},
+            )
+        return judge.figures(self._error, model, clips, images=images)
 
-    def held_out(self) -> tuple[jax.Array, jax.Array, list[str]]:
-        """Clips that are not trained on: latents f32 [b, t, h, w, c], their text states, and prompts for the sheet."""
+    def held_out(self) -> HeldOut:
+        """Drawn clips beyond those of training."""
         specs = [self.world.spec(EVALUATION + i) for i in range(32)]
         frames = np.stack([self.world.render(spec).frames for spec in specs])
         latents = jax.jit(lambda m, x: m.normalise(m.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))(self.vae, frames)
         caption = lambda specs: [self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)]  # noqa: E731
-        shown = self.world.held_out_specs()[:24:3] + specs[:8]
-        return latents, self.states(caption(specs)), caption(shown)
-
-    def samples(self, model: DiT, prompts: list[str], shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-        """What the model makes of prompts, uint8 [b, T, H, W, 3], with latents of shape [t, h, w, c]."""
-        options = self.config.model.sample
-        noise = jax.random.normal(jax.random.key(seed), (len(prompts), *shape))
-        negative = jnp.broadcast_to(self.states([""]), (len(prompts), *self.states([""]).shape[1:]))
-        latents = sample(
-            model,
-            noise,
-            self.states(prompts),
-            negative,
-            steps=options.steps,
-            guidance=options.guidance,
-            shift=options.shift,
-            solver=options.solver,
-        )
-        decoded = jax.jit(lambda m, z: m.decode(m.denormalise(z)))(self.vae, latents)
-        return np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
+        shown, captions = self.world.held_out_specs()[:24:3] + specs[:8], caption(specs)
+        return HeldOut(latents=latents, text=self.states(captions), captions=captions, prompts=caption(shown))
 
     def states(self, prompts: list[str]) -> jax.Array:
         """Text states f32 [b, l, d] of prompts."""
@@ -189,6 +205,20 @@ class VideoObjective:
         """Write the transformer's weights, and the config with the latents' statistics as they were measured."""
         folders.save_part(folder, "transformer", export_dit(model))
         folders.save_config(folder, dataclasses.replace(self.config.model, vae=self.model_config.vae))
+
+
+def _check_image(config: TrainConfig) -> None:
+    kind, share = config.model.sample.image, config.video.image
+    if share and kind != "first":
+        raise ConfigError(
+            f'video.image: {share}, and model.sample.image is {kind!r}; set that to "first" to train a model that is '
+            "given its first frame"
+        )
+    if kind == "beside" and not config.video.data:
+        raise ConfigError(
+            f'model.sample.image: {config.model.name} takes a picture "beside" its latents, which the drawn world has '
+            "not; train it on video.data, from sorajax data prepare --model"
+        )
 
 
 def _check_stages(wanted: ModelConfig, found: ModelConfig, folder: Path) -> None:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from sorajax import config as configs
@@ -143,9 +144,15 @@ def save_part(
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file, with its metadata; it appears whole."""
+    """Write a safetensors file, with its metadata; it appears whole. Raises CheckpointError if it cannot be written."""
     draft = path.with_suffix(".part")
-    save_file(dict(tensors), draft, None if about is None else dict(about))
+    try:
+        save_file(dict(tensors), draft, None if about is None else dict(about))
+    except (SafetensorError, OSError) as error:
+        draft.unlink(missing_ok=True)
+        full = "No space left on device" in str(error)
+        why = "no space is left there; free some" if full else f"{error}; name a folder that can be written"
+        raise CheckpointError(f"{path} could not be written: {why}") from None
     draft.chmod(0o666 & ~_umask())  # the library writes for the owner alone
     os.replace(draft, path)
 

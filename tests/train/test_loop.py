@@ -8,16 +8,21 @@ import shutil
 import signal
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import provenance
+import sorajax
 from sorajax.checkpoint import Checkpoints
 from sorajax.cost.account import Rates
 from sorajax.data.world import WorldConfig
-from sorajax.errors import CheckpointError, ConfigError
+from sorajax.errors import CheckpointError, ConfigError, SorajaxError
+from sorajax.media import samples
 from sorajax.train import config as configs
 from sorajax.train.config import OptimizerConfig, TrainConfig, VaeLossConfig, VideoConfig
 from sorajax.train.loop import train
+from sorajax.train.video import VideoObjective
 from sorajax.weights import folder as folders
 from sorajax.weights.vae import load_vae
 from tests import tiny
@@ -35,6 +40,7 @@ BASE = TrainConfig(
     log_every=1,
     checkpoint_every=3,
     evaluate_every=100,
+    sample_clips=0,
 )
 
 
@@ -91,6 +97,20 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(whole, tmp_path, monkeypa
     assert losses(tmp_path) == losses(whole)
     with contextlib.closing(Checkpoints(tmp_path / "tiny" / "vae" / "checkpoints")) as checkpoints:
         assert checkpoints.newest_whole() == 6
+
+
+def test_an_export_that_finds_no_space_is_made_up_for_in_the_end(whole, tmp_path, monkeypatch, capsys):
+    export, full = Line.export, iter([True])
+
+    def fails(self, model, folder):
+        if next(full, False):
+            raise CheckpointError("no space is left there")
+        export(self, model, folder)
+
+    monkeypatch.setattr(Line, "export", fails)
+    train(dataclasses.replace(RUN, evaluate_every=3), runs=tmp_path, progress=False)
+    assert "step 3 was not exported: no space is left there" in capsys.readouterr().err
+    np.testing.assert_array_equal(kernel(tmp_path), kernel(whole))
 
 
 def test_a_disk_that_stays_full_is_an_error_in_the_end(whole, tmp_path, monkeypatch):
@@ -275,3 +295,76 @@ def test_a_checkpoint_of_before_costs_were_kept_goes_on(whole, monkeypatch):
     monkeypatch.setattr(Checkpoints, "about", lambda self, step: old(self, step) | {"seconds": 7.0})
     train(dataclasses.replace(RUN, steps=8), runs=whole, progress=False)
     assert sorted(losses(whole)) == list(range(1, 9))
+
+
+def image_config(**options) -> TrainConfig:
+    sample = dataclasses.replace(tiny.CONFIG.sample, image="first")
+    values = {"objective": "video", "model": dataclasses.replace(tiny.CONFIG, sample=sample), "batch": 4}
+    values |= {"steps": 2, "video": VideoConfig(clips=32, image=0.5)}
+    return dataclasses.replace(BASE, **values | options)
+
+
+def test_a_model_that_was_given_first_frames_takes_a_picture(tmp_path):
+    tiny.write(tmp_path / "tiny" / "model")
+    folder = train(image_config(), runs=tmp_path, progress=False)
+    pipe = sorajax.load(folder)
+    picture = np.full((32, 32, 3), 200, np.uint8)
+    latents = pipe.sample(["a dog"], image=picture, seed=1)
+    first = pipe.encode_video(picture[None, None].astype(np.float32) / 127.5 - 1)
+    np.testing.assert_allclose(latents[:, :1], first, atol=1e-5)
+    assert (tmp_path / "tiny" / "video" / "video-0000002-image.png").stat().st_size > 1000
+    records = [json.loads(line) for line in (tmp_path / "tiny" / "video" / "log.jsonl").read_text().splitlines()]
+    assert {"eval_image_loss_0.6", "eval_loss_0.6"} <= records[-1].keys()
+
+
+def test_a_given_first_frame_is_seen_clean_at_timestep_0_and_not_learned(tmp_path):
+    tiny.write(tmp_path / "model")
+    objective = VideoObjective(image_config(), tmp_path / "model")
+    seen = {}
+
+    def model(latents, timestep, text):
+        seen.update(latents=latents, timestep=timestep)
+        return jnp.zeros_like(latents)
+
+    x, noise = jnp.ones((2, 3, 2, 2, 8)), jnp.full((2, 3, 2, 2, 8), 5.0)
+    given = jnp.array([True, False])
+    error, weight = objective._error(model, x, None, jnp.array([0.5, 0.5]), noise, given)
+    np.testing.assert_allclose(seen["timestep"], [[0, 500, 500], [500, 500, 500]])
+    np.testing.assert_allclose(seen["latents"][0, 0], 1.0)
+    np.testing.assert_allclose(seen["latents"][0, 1:], 3.0)
+    np.testing.assert_allclose(seen["latents"][1], 3.0)
+    np.testing.assert_array_equal(weight[:, :, 0, 0], [[0, 1, 1], [1, 1, 1]])
+    np.testing.assert_allclose(error, 16.0)
+
+
+def test_a_model_that_takes_no_picture_is_not_trained_to(tmp_path):
+    tiny.write(tmp_path / "tiny" / "model")
+    with pytest.raises(ConfigError, match='video.image: 0.5, and model.sample.image is None; set that to "first"'):
+        train(image_config(model=tiny.CONFIG), runs=tmp_path, progress=False)
+
+
+def test_samples_of_a_run_are_signed_clips_of_the_model_it_exported(tmp_path):
+    tiny.write(tmp_path / "tiny" / "model")
+    sample = dataclasses.replace(tiny.CONFIG.sample, image=None)
+    config = image_config(
+        model=dataclasses.replace(tiny.CONFIG, sample=sample), video=VideoConfig(clips=32), sample_clips=1
+    )
+    folder = train(config, runs=tmp_path, progress=False)
+    clips = sorted((tmp_path / "tiny" / "video").glob("*.mp4"))
+    assert [clip.name for clip in clips] == ["video-0000002-0.mp4"]
+    report = provenance.verify(clips[0])
+    assert report.status == "authentic" and report.watermark.found
+    assert report.manifest["generation"]["model"]["digest"] == folders.model_digest(folder)
+    assert report.manifest["generation"]["settings"]["training_step"] == 2
+
+
+def test_a_sample_in_which_no_watermark_holds_is_left_out_with_a_warning(tmp_path, monkeypatch):
+    blank = np.zeros((1, 9, 32, 32, 3), np.uint8)
+    monkeypatch.setattr(samples, "make_clip", lambda *_, **__: raise_(SorajaxError("cannot be read back")))
+    with pytest.warns(UserWarning, match="no sample video-0-0.mp4: cannot be read back"):
+        facts = {"prompts": ["a dog"], "fps": 8, "model": ("tiny", "sha256:0"), "seed": 0, "settings": {}}
+        assert samples.save_samples(list(blank), tmp_path, "video-0", **facts) == []
+
+
+def raise_(error):
+    raise error
