@@ -30,7 +30,8 @@ class Caption:
 def read(name: str, data: bytes) -> list[Caption]:
     """Captions of a file by its name: ``dog.txt`` has one a line, ``dog.zh.txt`` in Chinese.
 
-    JSON is ``{"caption": ...}`` with one text, a list of them, or texts by language; SRT and WebVTT have their times.
+    JSON is a text, a list of them, or ``{"caption": ...}`` with one of these or texts by language; SRT and WebVTT have
+    their times. Texts that say no language of their own have the name's.
     Raises InputError for another encoding than UTF-8 (or UTF-16 with its mark), and for what is no such file.
     """
     stem, _, suffix = name.rpartition(".")
@@ -41,7 +42,7 @@ def read(name: str, data: bytes) -> list[Caption]:
         return [Caption(line, language) for line in map(_plain, text.splitlines()) if line]
     if suffix.lower() == "json":
         try:
-            return of_values(json.loads(text), name)
+            return of_values(json.loads(text), name, language)
         except json.JSONDecodeError as error:
             raise InputError(f"{name} is not valid JSON: {error}; correct it") from None
     try:
@@ -54,12 +55,18 @@ def read(name: str, data: bytes) -> list[Caption]:
     return [Caption(line, language, start, end) for line, start, end in lines if line and end > start]
 
 
-def of_values(values: Any, name: str) -> list[Caption]:
-    """Captions of a JSON object, or of a row of a manifest: under the first of ``KEYS`` that it has."""
-    found = next((values[key] for key in KEYS if values.get(key)), None) if isinstance(values, dict) else None
+def of_values(values: Any, name: str, language: str = "") -> list[Caption]:
+    """Captions of a JSON object, or of a row of a manifest: under the first of ``KEYS`` that it has.
+
+    A text alone, or a list, is captions too. ``language`` is of those that say none.
+    """
+    found = values if isinstance(values, str | list) else None
+    if isinstance(values, dict):
+        found = next((values[key] for key in KEYS if values.get(key)), None)
+        language = values.get("language") or language
     if found is None:
         return []
-    by_language = found if isinstance(found, dict) else {str(values.get("language") or ""): found}
+    by_language = found if isinstance(found, dict) else {str(language): found}
     captions = []
     for language, texts in by_language.items():
         for text in texts if isinstance(texts, list) else [texts]:

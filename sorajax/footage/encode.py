@@ -48,7 +48,8 @@ def encode(pipe: Pipeline, folder: Path, *, flips: bool = False, progress: bool 
     longest clip asks for. ``flips`` adds each mirrored. Files that are there and whole are not made again. A clip that
     cannot be decoded is left out with a warning.
 
-    Raises InputError for a folder that was not prepared, and where nothing is long enough for the model.
+    Raises InputError for a folder that was not prepared, where nothing is long enough for the model, and where the disk
+    is full.
     """
     config = pipe.config
     planned = plan(_clips(folder), config, flips=flips)
@@ -100,7 +101,7 @@ def _make(pipe: Pipeline, path: Path, part: list[Stretch], bar: Any) -> dict[str
 
     size = shards.write(path, samples())
     made = {"of": _digest(part), "size": size, "sources": written, "left_out": left_out}
-    path.with_suffix(".json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
+    shards.write_text(path.with_suffix(".json"), json.dumps(made))
     return made
 
 
@@ -183,5 +184,9 @@ def _clips(folder: Path) -> list[dict[str, Any]]:
 
 
 def _digest(part: list[Stretch]) -> str:
-    plain = [[s.clip["source"], s.clip["captions"], s.start, s.frames, s.size, s.flipped] for s in part]
+    """Tells what is in a file. Paths and times of files are left out: a copy of the data is the same data."""
+    plain = [
+        [s.clip["source"], s.clip.get("content"), s.clip["captions"], s.start, s.frames, s.size, s.flipped]
+        for s in part
+    ]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()

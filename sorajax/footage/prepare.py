@@ -21,12 +21,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from sorajax.data import shards
 from sorajax.errors import InputError
 from sorajax.footage import captions as captions_of
 from sorajax.footage import report as reports
 from sorajax.footage import sources as sources_of
 from sorajax.footage.filters import FilterConfig, Likenesses, judge, parts
-from sorajax.footage.scan import Scene, scan
+from sorajax.footage.scan import PassingError, Scene, scan
 from sorajax.footage.sources import Source
 
 SCANS, CLIPS, DROPPED, REPORT, PICTURES = "scans.jsonl", "clips.jsonl", "dropped.jsonl", "report.html", "pictures"
@@ -68,8 +69,9 @@ def prepare(
 ) -> Summary:
     """Scan, judge and list everything in ``paths`` (``sources.find``) into the folder ``out``.
 
-    Files that were scanned before and are unchanged are not read again, whatever the limits of ``config`` are now. A
-    file that cannot be read, or that brings the process down that reads it, is listed as such and stops nothing.
+    Files that were scanned before and are unchanged are not read again, whatever the limits of ``config`` are now,
+    unless their pictures are gone. A file that cannot be read, or that brings the process down that reads it, is listed
+    as such and stops nothing; only what cannot be decoded is remembered so, the rest is tried again by the next run.
 
     Raises InputError where there is no video at all, and, after the report is written, where nothing was kept.
     """
@@ -139,12 +141,14 @@ def _judged(
             texts = [{"text": c.text, "language": c.language} for c in said]
             figures = {key: values[key] for key in ("width", "height", "fps", "luma", "motion", "text", "hash")}
             file = {"path": os.path.abspath(source.path), "member": source.member, "image": source.is_image}
+            file["content"] = scanned["content"]
             yield where | file | {"start": start, "end": end, "scene": number, "captions": texts} | figures
 
 
 def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict[str, dict[str, Any]]:
     """What each source has in it, by name: from ``scans.jsonl`` where it is unchanged, else by reading it."""
-    before = {(r["source"], r["version"]): r for r in _lines(out / SCANS)}
+    pictures = {entry.name for entry in os.scandir(out / PICTURES) if entry.stat().st_size}
+    before = {(r["source"], r["version"]): r for r in _lines(out / SCANS) if _is_whole(r, pictures)}
     done, missing = {}, []
     for source in found:
         try:
@@ -165,8 +169,9 @@ def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict
     ):
         for source, version, record in _in_processes(missing, out / PICTURES, workers):
             done[source.key] = record = {"source": source.key, "version": version, **record}
-            file.write(json.dumps(record) + "\n")
-            file.flush()
+            if not record.get("passing"):
+                file.write(json.dumps(record) + "\n")
+                file.flush()
             bar.update()
     return done
 
@@ -196,15 +201,20 @@ def _in_processes(
                 if alone and left:
                     yield (
                         *left.pop(0),
-                        {"problem": "reading it brought the process down; encode it again or take it out"},
+                        {
+                            "problem": "reading it brought the process down; encode it again or take it out",
+                            "passing": True,  # it may have been memory
+                        },
                     )
                 suspects += left
 
 
 def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
-    """In a process of its own: scenes as plain values, their pictures written."""
+    """In a process of its own: scenes as plain values, their pictures written; or what is wrong with the file."""
     try:
-        scenes = scan(source)
+        scenes, content = scan(source), source.content()
+    except (PassingError, OSError, MemoryError) as error:
+        return {"problem": str(error) or f"{source.name} cannot be read: out of memory", "passing": True}
     except InputError as error:
         return {"problem": str(error)}
     except Exception as error:  # of a library, about a file that is like no other: it stops nothing
@@ -217,7 +227,12 @@ def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
             pictures / name, quality=80
         )
         plain.append({k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()} | {"picture": name})
-    return {"scenes": plain}
+    return {"content": content, "scenes": plain}
+
+
+def _is_whole(record: dict[str, Any], pictures: set[str]) -> bool:
+    """Whether a scan can be used: its pictures are there, and it says what the file had in it."""
+    return "problem" in record or ("content" in record and pictures.issuperset(s["picture"] for s in record["scenes"]))
 
 
 def _scene(values: dict[str, Any], out: Path) -> Scene:
@@ -239,6 +254,4 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _write(path: Path, records: list[dict[str, Any]]) -> None:
-    draft = path.with_suffix(".part")
-    draft.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-    os.replace(draft, path)
+    shards.write_text(path, "".join(json.dumps(r) + "\n" for r in records))

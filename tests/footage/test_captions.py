@@ -25,11 +25,21 @@ def test_a_text_has_a_caption_a_line_and_its_name_the_language():
         ({"text": ["a dog", "a pet"], "language": "en"}, [Caption("a dog", "en"), Caption("a pet", "en")]),
         ({"prompt": {"en": "a dog", "es": ["un perro"]}}, [Caption("a dog", "en"), Caption("un perro", "es")]),
         ({"title": "a dog"}, []),
+        ("a dog", [Caption("a dog")]),
+        (["a dog", " ", "a pet"], [Caption("a dog"), Caption("a pet")]),
         ([], []),
+        (None, []),
     ],
 )
 def test_json_has_one_text_several_or_one_a_language(values, captions):
     assert read("dog.json", json.dumps(values).encode()) == captions
+
+
+def test_the_name_of_json_has_the_language_of_texts_that_say_none():
+    assert read("dog.zh.json", '{"caption": "一只狗"}'.encode()) == [Caption("一只狗", "zh")]
+    assert read("dog.zh.json", '["一只狗"]'.encode()) == [Caption("一只狗", "zh")]
+    assert read("dog.zh.json", b'{"caption": "un perro", "language": "es"}') == [Caption("un perro", "es")]
+    assert read("dog.zh.json", b'{"caption": {"en": "a dog"}}') == [Caption("a dog", "en")]
 
 
 def test_subtitles_have_times_and_no_markup():
@@ -52,6 +62,7 @@ def test_marks_of_encodings_are_understood(encoding):
         ("dog.txt", b"\xff\xfea\x00b", "dog.txt: byte .* is not UTF-16; convert it"),
         ("dog.json", b"{", "dog.json is not valid JSON"),
         ("dog.json", b'{"caption": 3}', "caption 3 is not a text"),
+        ("dog.json", b'[{"begin": 1}]', "caption {'begin': 1} is not a text"),
         ("dog.srt", b"no subtitles", "dog.srt cannot be read as SRT"),
     ],
 )

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import sorajax
+from sorajax.data import shards
 from sorajax.data.shards import Shards
 from sorajax.errors import ConfigError, InputError
 from sorajax.footage import encode as module
@@ -44,9 +46,9 @@ def folder(prepared, pipe):
 
 
 def test_samples_are_what_the_model_makes_of_the_frames_and_captions(folder, pipe, prepared):
-    shards = Shards(folder)
-    assert shards.shapes() == {(1, 2, 2): 1, (3, 2, 2): 4}  # 2.5 s are two clips of 9 frames at 8 a second
-    samples = shards.read((3, 2, 2), range(4))
+    made = Shards(folder)
+    assert made.shapes() == {(1, 2, 2): 1, (3, 2, 2): 4}  # 2.5 s are two clips of 9 frames at 8 a second
+    samples = made.read((3, 2, 2), range(4))
     assert [(s.about["source"], s.about["start"]) for s in samples] == [
         ("0.mp4", 0.0),
         ("0.mp4", 1.125),
@@ -88,6 +90,35 @@ def test_a_shard_that_is_cut_short_is_named_and_made_again_alone(prepared, pipe,
     encode(pipe, prepared, progress=False)
     assert Shards(folder).shapes()[3, 2, 2] == 4
     assert next((folder / "1x2x2").glob("*.array_record")).stat().st_mtime_ns == other
+
+
+def test_a_video_in_place_of_another_is_encoded_anew_and_a_copy_of_it_is_not(tmp_path, pipe, monkeypatch):
+    path = films.write(tmp_path / "in" / "a.mp4", films.scene(0, 20))
+    (tmp_path / "in" / "a.txt").write_text("a dog")
+    made = []
+    for source, seed in ((tmp_path / "in", 0), (tmp_path / "in", 1), (tmp_path / "moved", 1)):
+        if source.name == "moved":
+            shutil.copytree(tmp_path / "in", source, copy_function=shutil.copyfile)
+            monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("made again"))
+        else:
+            films.write(path, films.scene(seed, 20))
+        prepare([source], tmp_path / "out", workers=1, progress=False)
+        made.append(Shards(encode(pipe, tmp_path / "out", progress=False)).read((3, 2, 2), [0])[0].latents)
+    assert (made[0] != made[1]).any()
+    np.testing.assert_array_equal(made[1], made[2])
+
+
+def test_a_disk_that_is_full_is_said_in_a_line(prepared, pipe, tmp_path, monkeypatch):
+    class Full(shards.ArrayRecordWriter):
+        def close(self):
+            super().close()
+            raise RuntimeError("write() failed: No space left on device; writing x")
+
+    shutil.copy(prepared / "clips.jsonl", tmp_path)
+    monkeypatch.setattr(shards, "ArrayRecordWriter", Full)
+    with pytest.raises(InputError, match="00000.array_record cannot be written: .*No space left on device; make room"):
+        encode(pipe, tmp_path, progress=False)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["clips.jsonl"]
 
 
 def test_a_folder_that_was_not_finished_is_named(tmp_path, pipe):

@@ -1,10 +1,15 @@
 """From a folder of videos to lists, pictures and a report; nothing bad stops it, nothing is done twice."""
 
+import contextlib
+import errno
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
+import av
 import pytest
 
 from sorajax.cli import main
@@ -97,6 +102,67 @@ def test_a_file_that_kills_its_process_is_found_and_stops_nothing(footage, tmp_p
     assert summary.clips == 2 and summary.reasons["unreadable"] == 2
     (said,) = [r["why"] for r in lines(tmp_path / "dropped.jsonl") if r["source"] == "copy.mp4"]
     assert "brought the process down" in said
+    monkeypatch.setattr(module, "_scanned", SCANNED)
+    assert run(footage, tmp_path).reasons["unreadable"] == 1  # it may have been memory
+
+
+def offline(source: Source, pictures: Path) -> dict:
+    fault = av.error.OSError(errno.EIO, "Input/output error", source.name)
+    with mock.patch("av.open", side_effect=fault) if source.name == "a.mp4" else contextlib.nullcontext():
+        return SCANNED(source, pictures)
+
+
+def hungry(source: Source, pictures: Path) -> dict:
+    with mock.patch.object(module, "scan", side_effect=MemoryError):
+        return SCANNED(source, pictures)
+
+
+@pytest.mark.parametrize(("fault", "said"), [(offline, "Input/output error"), (hungry, "out of memory")])
+def test_what_could_not_be_read_for_a_time_is_tried_again(footage, tmp_path, monkeypatch, fault, said):
+    monkeypatch.setattr(module, "_scanned", fault)
+    with contextlib.suppress(InputError):  # of nothing that was kept
+        run(footage, tmp_path)
+    why = {r["source"]: r["why"] for r in lines(tmp_path / "dropped.jsonl") if r["reason"] == "unreadable"}
+    assert said in why["a.mp4"]
+    monkeypatch.setattr(module, "_scanned", SCANNED)
+    assert run(footage, tmp_path).reasons == {"unreadable": 1, "copy": 2, "without caption": 1, "short": 1}
+
+
+def test_a_file_that_cannot_be_decoded_is_not_tried_again(footage, tmp_path, monkeypatch):
+    run(footage, tmp_path)
+    assert "problem" in next(r for r in lines(tmp_path / "scans.jsonl") if r["source"] == "broken.mp4")
+    monkeypatch.setattr(module, "_scanned", lambda source, *_: pytest.fail(source.name))
+    run(footage, tmp_path)
+
+
+@pytest.mark.parametrize("loss", ["the folder", "one", "its bytes"])
+def test_a_scan_whose_pictures_are_gone_is_made_anew(footage, tmp_path, loss):
+    before = run(footage, tmp_path)
+    pictures = tmp_path / "pictures"
+    shown = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    if loss == "the folder":
+        shutil.rmtree(pictures)
+    elif loss == "one":
+        (pictures / min(shown)).unlink()
+    else:
+        (pictures / min(shown)).write_bytes(b"")
+    assert run(footage, tmp_path) == before
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == shown
+
+
+def test_clips_say_what_their_file_has_in_it_wherever_it_lies(tmp_path):
+    path = films.write(tmp_path / "in" / "a.mp4", films.scene(0, 40))
+    (tmp_path / "in" / "a.txt").write_text("blobs")
+    run(tmp_path / "in", tmp_path / "out")
+    shutil.copytree(tmp_path / "in", tmp_path / "copy", copy_function=shutil.copyfile)
+    run(tmp_path / "copy", tmp_path / "other")
+    ((one,), (other,)) = (lines(tmp_path / name / "clips.jsonl") for name in ("out", "other"))
+    assert one["content"] == other["content"] and one["path"] != other["path"]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    run(tmp_path / "in", tmp_path / "out")
+    (changed,) = lines(tmp_path / "out" / "clips.jsonl")
+    assert changed["content"] != one["content"]
 
 
 def test_filters_and_captions_of_ones_own(footage, tmp_path):
