@@ -116,6 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--flips", action="store_true", help="encode each clip mirrored as well")
     command.add_argument("--limit", nargs="+", default=[], metavar="NAME=X", help="limits, as in min_seconds=2")
     command.add_argument("--check", nargs="+", default=[], metavar="MODULE:FUNCTION", help="filters of your own")
+    command.add_argument(
+        "--tags",
+        nargs="+",
+        default=[],
+        choices=("title", "description", "comment"),
+        help="captions of files' own metadata, where there are no others",
+    )
     command.add_argument("--captioner", metavar="MODULE:FUNCTION", help="captions scenes that have none")
     command.add_argument("--workers", type=int, help="processes that scan (default: one a core)")
     command.set_defaults(run=_prepare, joins=False, coordinator=None, processes=None, process=None)
@@ -294,6 +301,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         hooks.limits(arguments.limit),
         workers=arguments.workers,
         checks=[hooks.function(name) for name in arguments.check],
+        tags=arguments.tags,
         captioner=None if arguments.captioner is None else hooks.function(arguments.captioner),
     )
     print(f"{summary}\n{out / REPORT}")

@@ -64,6 +64,7 @@ def prepare(
     *,
     workers: int | None = None,
     checks: Sequence[Check] = (),
+    tags: Sequence[str] = (),
     captioner: Captioner | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -72,6 +73,9 @@ def prepare(
     Files that were scanned before and are unchanged are not read again, whatever the limits of ``config`` are now,
     unless their pictures are gone. A file that cannot be read, or that brings the process down that reads it, is listed
     as such and stops nothing; only what cannot be decoded is remembered so, the rest is tried again by the next run.
+
+    Where nothing beside a file or in a list says what it shows, those of its own ``tags`` ("title", "description",
+    "comment") do that are named, and then ``captioner``.
 
     Raises InputError where there is no video at all, and, after the report is written, where nothing was kept.
     """
@@ -85,7 +89,7 @@ def prepare(
     summary, kept, dropped = Summary(files=len(found)), [], []
     known = Likenesses()
     for source in found:
-        for record in _judged(source, scans[source.key], config, known, checks, captioner, out):
+        for record in _judged(source, scans[source.key], config, known, checks, tags, captioner, out):
             (dropped if "reason" in record else kept).append(record)
     scenes = [scene for source in found for scene in scans[source.key].get("scenes", ())]
     summary.scenes, summary.seconds = len(scenes), sum(scene["end"] - scene["start"] for scene in scenes)
@@ -105,6 +109,7 @@ def _judged(
     config: FilterConfig,
     known: Likenesses,
     checks: Sequence[Check],
+    tags: Sequence[str],
     captioner: Captioner | None,
     out: Path,
 ) -> Iterator[dict[str, Any]]:
@@ -127,6 +132,8 @@ def _judged(
             continue
         for start, end in parts(scene, config):
             said = captions_of.within(source.captions, start, end)
+            if not source.captions:
+                said = captions_of.of_tags(scene.tags, tags, source.name)
             if not said and captioner is not None:
                 given = captioner(scene)
                 said = [captions_of.Caption(text) for text in ([given] if isinstance(given, str) else given)]
@@ -231,8 +238,10 @@ def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
 
 
 def _is_whole(record: dict[str, Any], pictures: set[str]) -> bool:
-    """Whether a scan can be used: its pictures are there, and it says what the file had in it."""
-    return "problem" in record or ("content" in record and pictures.issuperset(s["picture"] for s in record["scenes"]))
+    """Whether a scan can be used: its pictures are there, and it says all that is asked for."""
+    if "problem" in record:
+        return True
+    return "content" in record and all("tags" in s and s["picture"] in pictures for s in record["scenes"])
 
 
 def _scene(values: dict[str, Any], out: Path) -> Scene:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from sorajax.errors import InputError
+from sorajax.footage import captions as captions_of
 from sorajax.footage.sources import Source
 
 CUTS = 128
@@ -29,6 +31,8 @@ WIDTH = 256
 """and their width."""
 MOST = 256
 """Pictures that are kept of a scene; of a longer one every second is given up."""
+MOST_TAG = 2000
+"""Characters that are kept of a title or description."""
 EDGE = 24
 """Grey levels between neighbours that make an edge."""
 
@@ -57,6 +61,8 @@ class Scene:
     """Perceptual hash of the middle, 64 bits in hexadecimal."""
     thumbnail: NDArray[np.uint8] = field(repr=False, compare=False)
     """Small frames from beginning, middle and end, uint8 [3, h, w, 3]."""
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What the file's own metadata has as title, description and comment."""
 
 
 class PassingError(InputError):
@@ -126,7 +132,9 @@ class _Scanner:
         if not self.source.is_image:
             self._cut(self.detector.post_process(FrameTimecode(count, fps=rate)))
         self._close(count, count, self.times[-1] + usual)
-        return [dataclasses.replace(scene, fps=1 / usual) for scene in self.scenes]
+        found = {key.lower(): value[:MOST_TAG] for key, value in container.metadata.items()}
+        tags = {key: found[key] for key in captions_of.TAGS if key in found}
+        return [dataclasses.replace(scene, fps=1 / usual, tags=tags) for scene in self.scenes]
 
     def _take(self, frame: av.VideoFrame, time: float, rate: float, step: int) -> None:
         number = len(self.times)

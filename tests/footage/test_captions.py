@@ -6,7 +6,7 @@ import math
 import pytest
 
 from sorajax.errors import InputError
-from sorajax.footage.captions import Caption, of_values, read, within
+from sorajax.footage.captions import TAGS, Caption, of_tags, of_values, read, within
 
 SRT = "1\n00:00:00,000 --> 00:00:02,500\nA dog\nruns.\n\n2\n00:00:02,500 --> 00:00:05,000\n<i>It stops.</i>\n"
 VTT = "WEBVTT\n\n00:00.000 --> 00:02.500\nA dog runs.\n"
@@ -76,6 +76,28 @@ def test_a_stretch_has_what_is_said_during_most_of_it_and_of_the_whole():
     assert within(said, 0.0, 2.0) == [Caption("a film", "en"), Caption("A dog runs.", "", 0.0, 2.0)]
     assert [c.text for c in within(said, 0.0, 5.0)] == ["a film", "A dog runs. It stops."]
     assert [c.text for c in within(said, 10.0, 12.0)] == ["a film"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"title": "A dog runs", "description": "Along the\n beach"}, ["A dog runs", "Along the beach"]),
+        ({"description": "A dog runs", "comment": "A dog runs"}, ["A dog runs"]),
+        ({"title": "沙滩上的狗"}, ["沙滩上的狗"]),
+        ({"comment": "A dog runs https://example.org/v?1 me@example.org"}, ["A dog runs"]),
+        ({"title": "Big Buck", "artist": "Somebody Else"}, ["Big Buck"]),
+        ({"title": "my dog v2"}, []),  # my_dog-v2.mp4
+        ({"title": "another dog.mov"}, []),
+        ({"title": "Dog", "comment": "2024-05-01 12:00"}, []),
+        ({"comment": "Created with HandBrake 1.6.1", "description": "encoded by somebody"}, []),
+        ({"title": "ISO Media file produced by Google Inc.", "comment": "Lavf57.3.100 by libav"}, []),
+        ({"title": "A caf\udce9 by night"}, []),  # not in UTF-8
+        ({"comment": "https://example.org/a-dog"}, []),
+    ],
+)
+def test_of_a_files_own_metadata_is_taken_what_a_person_wrote(tags, said):
+    assert [c.text for c in of_tags(tags, TAGS, "in/my_dog-v2.mp4")] == said
+    assert of_tags(tags, (), "in/my_dog-v2.mp4") == []
 
 
 def test_rows_without_a_caption_have_none():

@@ -174,6 +174,24 @@ def test_filters_and_captions_of_ones_own(footage, tmp_path):
     assert [r["captions"][0]["text"] for r in lines(tmp_path / "clips.jsonl")] == ["blobs of a", "40 frames"]
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+def test_a_files_own_metadata_says_what_it_shows_if_asked_for_and_nothing_else_does(tmp_path, suffix):
+    tags = {"title": "Blobs go by", "comment": "Seen from above"}
+    for seed, name in enumerate(("said", "alone")):
+        films.write(tmp_path / "in" / f"{name}.{suffix}", films.scene(seed, 40), tags=tags)
+    (tmp_path / "in" / "said.txt").write_text("blobs")
+    films.write(tmp_path / "in" / "untold.mp4", films.scene(2, 40))
+
+    def said(**options) -> dict[str, list[str]]:
+        run(tmp_path / "in", tmp_path / "out", captioner=lambda _: "of a captioner", **options)
+        return {r["source"]: [c["text"] for c in r["captions"]] for r in lines(tmp_path / "out" / "clips.jsonl")}
+
+    rest = {f"said.{suffix}": ["blobs"], "untold.mp4": ["of a captioner"]}
+    assert said() == rest | {f"alone.{suffix}": ["of a captioner"]}
+    assert said(tags=["comment", "title"]) == rest | {f"alone.{suffix}": ["Seen from above", "Blobs go by"]}
+    assert said(tags=["description"]) == said()
+
+
 def test_where_nothing_is_kept_the_counts_say_why(footage, tmp_path):
     with pytest.raises(InputError, match="nothing was kept: 0 clips .*dropped: 6 short, 1 unreadable; .*report.html"):
         run(footage, tmp_path, config=FilterConfig(min_seconds=30, max_seconds=40))
@@ -199,6 +217,7 @@ def test_in_the_shell(footage, tmp_path, capsys):
     assert main([*command, "--limit", "min_seconds=0.1", "captioned=false"]) == 0
     out, _ = capsys.readouterr()
     assert out.startswith("4 clips (") and out.endswith("report.html\n")
+    assert main([*command, "--limit", "min_seconds=0.1", "--tags", "title"]) == 0
     for wrong, said in {"min_second=1": "unknown key 'min_second'", "min_seconds=x": "'x' is not a number"}.items():
         assert main([*command, "--limit", wrong]) == 2
         assert said in capsys.readouterr().err
