@@ -34,7 +34,7 @@ class Sample:
     text: tuple[np.ndarray, ...]
     """States f16 [l, d] of each caption, as long as the caption is."""
     about: Mapping[str, Any]
-    """source, start, end in seconds, captions, flipped."""
+    """source, start in seconds, captions, and the change that was made of the clip, if it was."""
 
 
 class Shards:

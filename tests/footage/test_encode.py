@@ -13,6 +13,7 @@ from sorajax.data import shards
 from sorajax.data.shards import Shards
 from sorajax.errors import ConfigError, InputError
 from sorajax.footage import encode as module
+from sorajax.footage.augment import Augment
 from sorajax.footage.encode import encode, plan
 from sorajax.footage.prepare import prepare
 from sorajax.train.config import OptimizerConfig, TrainConfig, VideoConfig
@@ -66,12 +67,43 @@ def test_samples_are_what_the_model_makes_of_the_frames_and_captions(folder, pip
     assert (states[kept:] == 0).all() and len(samples[0].text) == 2
 
 
-def test_mirrored_clips_are_samples_of_their_own(prepared, pipe):
+ALL = Augment(flips=True, crops=2, strides=(1, 2), reverse=True, shuffle=4, style=2)
+
+
+def test_copies_follow_the_clips_as_they_are(prepared, pipe):
     clips = [json.loads(line) for line in (prepared / "clips.jsonl").read_text().splitlines()]
-    plain, both = plan(clips, pipe.config), plan(clips, pipe.config, flips=True)
-    assert {shape: 2 * len(s) for shape, s in plain.items()} == {shape: len(s) for shape, s in both.items()}
-    one, other = both[3, 2, 2][:2]
-    np.testing.assert_array_equal(module._frames(one, 8)[:, :, ::-1], module._frames(other, 8))
+    plain, more = plan(clips, pipe.config), plan(clips, pipe.config, ALL)
+    assert {shape: more[shape][: len(found)] for shape, found in plain.items()} == plain
+    assert len(more[1, 2, 2]) == 6  # a picture: mirrored, two crops, two colours
+    fast = [s for s in more[3, 2, 2] if s.change.stride == 2]
+    assert [(s.clip["source"], s.frames) for s in fast] == [("0.mp4", 9)]  # the others are too short for that
+    assert [(s.frames, s.change.stride) for s in more[2, 2, 2]] == [(5, 2)] * 2
+    assert len(more[3, 2, 2]) == 8 * len(plain[3, 2, 2]) + len(fast)
+    frames = {json.dumps(s.change.about()): module._frames(s, 8) for s in more[3, 2, 2] if s.clip["source"] == "0.mp4"}
+    whole = module._frames(more[3, 2, 2][0], 4)
+    np.testing.assert_array_equal(frames['{"stride": 2}'], whole)
+
+
+def test_samples_say_how_they_were_changed_and_so_do_their_captions(prepared, pipe, tmp_path, folder, monkeypatch):
+    shutil.copytree(prepared, tmp_path / "out")
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("3x2x2/*.array_record")}
+    monkeypatch.setattr(module, "SHARD", 4)  # so that the clips as they are have a file of their own
+    augment = Augment(reverse=True, style=1)
+    made = Shards(encode(pipe, tmp_path / "out", augment=augment, progress=False))
+    assert {p: p.read_bytes() for p in before} == before
+    samples = made.read((3, 2, 2), range(12))
+    assert [s.about["change"] for s in samples[:8]] == [{}] * 4 + [{"reverse": True}] * 4
+    assert [s.about["captions"] for s in samples[4:6]] == [
+        ["a dog, film 0, played backwards", "a pet, played backwards"]
+    ] * 2
+    for one, other in zip(samples[:4], samples[4:8], strict=True):
+        assert (one.about["source"], one.about["start"]) == (other.about["source"], other.about["start"])
+        assert len(other.text[0]) > len(one.text[0]) and (one.latents != other.latents).any()
+    assert {s.about["change"]["style"] for s in samples[8:]} <= {"grey", "sepia", "levels"}
+    monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("made again"))
+    encode(pipe, tmp_path / "out", augment=augment, progress=False)
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        encode(pipe, tmp_path / "out", augment=dataclasses.replace(augment, seed=1), progress=False)
 
 
 def test_files_that_are_whole_are_not_made_again(folder, prepared, pipe, monkeypatch):
