@@ -119,9 +119,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("paths", nargs="+", metavar="PATH", help="folders, videos, .csv or .jsonl lists, .tar files")
     command.add_argument("--out", required=True, metavar="DIR", help="where lists, report and shards go")
     command.add_argument("--model", metavar="MODEL", help="encode what is kept for this model to train on")
-    command.add_argument("--flips", action="store_true", help="encode each clip mirrored as well")
+    command.add_argument(
+        "--augment",
+        nargs="+",
+        default=[],
+        metavar="NAME[=X]",
+        help="encode copies as well, as in flips crops=2 strides=1,2",
+    )
     command.add_argument("--limit", nargs="+", default=[], metavar="NAME=X", help="limits, as in min_seconds=2")
     command.add_argument("--check", nargs="+", default=[], metavar="MODULE:FUNCTION", help="filters of your own")
+    command.add_argument(
+        "--tags",
+        nargs="+",
+        default=[],
+        choices=("title", "description", "comment"),
+        help="captions of files' own metadata, where there are no others",
+    )
     command.add_argument("--captioner", metavar="MODULE:FUNCTION", help="captions scenes that have none")
     command.add_argument("--workers", type=int, help="processes that scan (default: one a core)")
     command.set_defaults(run=_prepare, joins=False, coordinator=None, processes=None, process=None)
@@ -295,13 +308,16 @@ def _prepare(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise InputError(f"footage needs {error.name}, which is missing: pip install 'sorajax[data]'") from None
 
-    out = Path(arguments.out)
+    out, augment = Path(arguments.out), hooks.augment(arguments.augment)
+    if arguments.augment and arguments.model is None:
+        raise InputError("--augment adds copies while clips are encoded; name the model too, as in --model mini")
     summary = prepare(
         [Path(path) for path in arguments.paths],
         out,
         hooks.limits(arguments.limit),
         workers=arguments.workers,
         checks=[hooks.function(name) for name in arguments.check],
+        tags=arguments.tags,
         captioner=None if arguments.captioner is None else hooks.function(arguments.captioner),
     )
     print(f"{summary}\n{out / REPORT}")
@@ -309,7 +325,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         from sorajax.footage.encode import encode
         from sorajax.pipeline import load
 
-        print(encode(load(arguments.model), out, flips=arguments.flips))
+        print(encode(load(arguments.model), out, augment=augment))
     return 0
 
 

@@ -4,10 +4,11 @@ A folder of them holds ``index.json``, written last, and a folder for each shape
 file: ``latents`` f16 [t, h, w, c], ``text.0``, ``text.1``, ... f16 [l, d] of its captions, and metadata in JSON.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Sample:
     text: tuple[np.ndarray, ...]
     """States f16 [l, d] of each caption, as long as the caption is."""
     about: Mapping[str, Any]
-    """source, start, end in seconds, captions, flipped."""
+    """source, start in seconds, captions, and the change that was made of the clip, if it was."""
 
 
 class Shards:
@@ -97,29 +98,69 @@ class Shards:
 
 
 def write(path: Path, samples: Iterable[Sample]) -> int:
-    """Write one file, which appears when it is whole; its size in bytes."""
+    """Write one file, which appears when it is whole; its size in bytes.
+
+    Raises InputError, and leaves nothing there, where the disk is full or cannot be written.
+    """
     draft = path.with_suffix(".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = ArrayRecordWriter(str(draft), "group_size:1")
-    for sample in samples:
-        tensors = {"latents": sample.latents} | {f"text.{i}": states for i, states in enumerate(sample.text)}
-        writer.write(save(tensors, {"about": json.dumps(dict(sample.about), ensure_ascii=False)}))
-    writer.close()
-    os.replace(draft, path)
-    return path.stat().st_size
+    writer = None
+    try:
+        with _of_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer = ArrayRecordWriter(str(draft), "group_size:1")
+        for record in map(_record, samples):
+            with _of_disk(path):
+                writer.write(record)
+        with _of_disk(path):
+            writer.close()
+            os.replace(draft, path)
+        return path.stat().st_size
+    except BaseException:
+        with contextlib.suppress(RuntimeError):  # it may not be closed twice
+            if writer is not None:
+                writer.close()
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text that appears when it is whole. Raises InputError, and leaves nothing there, as ``write`` does."""
+    draft = path.with_suffix(".part")
+    try:
+        with _of_disk(path):
+            draft.write_text(text, encoding="utf-8")
+            os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def finish(folder: Path, shards: Mapping[Shape, Mapping[str, int]], about: Mapping[str, Any]) -> None:
     """Write the index: the sizes in bytes of a shape's files, and what they were made with."""
     values = {**about, "shards": {_name(shape): dict(files) for shape, files in sorted(shards.items())}}
-    draft = folder / f"{INDEX}.part"
-    draft.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(draft, folder / INDEX)
+    write_text(folder / INDEX, json.dumps(values, indent=1))
 
 
 def file(shape: Shape, number: int) -> Path:
     """Where the file of that number is, below the folder."""
     return Path(_name(shape)) / f"{number:05d}.array_record"
+
+
+@contextlib.contextmanager
+def _of_disk(path: Path) -> Iterator[None]:
+    """What goes wrong in the block is the disk's doing."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # the second is ArrayRecord's
+        reason = getattr(error, "strerror", None) or str(error).partition(";")[0]
+        raise InputError(
+            f"{path} cannot be written: {reason}; make room there and run the same command, which keeps what is whole"
+        ) from error
+
+
+def _record(sample: Sample) -> bytes:
+    tensors = {"latents": sample.latents} | {f"text.{i}": states for i, states in enumerate(sample.text)}
+    return save(tensors, {"about": json.dumps(dict(sample.about))})
 
 
 def _name(shape: Shape) -> str:

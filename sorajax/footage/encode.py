@@ -19,6 +19,7 @@ from sorajax.data import shards
 from sorajax.data.shards import Sample, Shape
 from sorajax.errors import InputError
 from sorajax.footage import frames as frames_of
+from sorajax.footage.augment import Augment, Change, apply, changes, texts
 from sorajax.footage.prepare import CLIPS
 from sorajax.footage.sources import Source
 from sorajax.pipeline import Pipeline
@@ -38,20 +39,21 @@ class Stretch:
     frames: int
     size: tuple[int, int]
     """Width and height in pixels."""
-    flipped: bool = False
+    change: Change = Change()
 
 
-def encode(pipe: Pipeline, folder: Path, *, flips: bool = False, progress: bool = True) -> Path:
+def encode(pipe: Pipeline, folder: Path, *, augment: Augment | None = None, progress: bool = True) -> Path:
     """Encode what ``prepare`` kept in ``folder``, and return the folder of the shards, one below it for each model.
 
     A clip goes to the model's size whose proportions are nearest, at its frame rate, in as many parts as the model's
-    longest clip asks for. ``flips`` adds each mirrored. Files that are there and whole are not made again. A clip that
+    longest clip asks for. ``augment`` adds copies. Files that are there and whole are not made again. A clip that
     cannot be decoded is left out with a warning.
 
-    Raises InputError for a folder that was not prepared, and where nothing is long enough for the model.
+    Raises InputError for a folder that was not prepared, where nothing is long enough for the model, and where the disk
+    is full.
     """
     config = pipe.config
-    planned = plan(_clips(folder), config, flips=flips)
+    planned = plan(_clips(folder), config, augment)
     if not planned:
         raise InputError(f"{folder}: no clip is long enough for one frame of {config.name}; prepare longer ones")
     out = folder / f"{config.name}-{pipe.digest.removeprefix('sha256:')[:12]}"
@@ -100,42 +102,48 @@ def _make(pipe: Pipeline, path: Path, part: list[Stretch], bar: Any) -> dict[str
 
     size = shards.write(path, samples())
     made = {"of": _digest(part), "size": size, "sources": written, "left_out": left_out}
-    path.with_suffix(".json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
+    shards.write_text(path.with_suffix(".json"), json.dumps(made))
     return made
 
 
-def plan(clips: list[dict[str, Any]], config: ModelConfig, *, flips: bool = False) -> dict[Shape, list[Stretch]]:
+def plan(
+    clips: list[dict[str, Any]], config: ModelConfig, augment: Augment | None = None
+) -> dict[Shape, list[Stretch]]:
     """Which stretches of which clips are encoded, by the shape of their latents, in the clips' order.
 
     Clips have 1 + ``temporal_factor`` times a power of two frames, or the model's most, so that there are few shapes.
+    Copies that ``augment`` adds come after all the rest, so that files without them stay as they are.
     """
-    own, factor = config.sample, config.vae.temporal_factor
+    augment, own, factor = augment or Augment(), config.sample, config.vae.temporal_factor
     sizes = own.sizes or ((own.width, own.height), (own.height, own.width))
     longest = own.max_frames or own.frames
     lengths = sorted({longest, 1, *(1 + factor * 2**i for i in range(12) if 1 + factor * 2**i <= longest)})
-    planned: dict[Shape, list[Stretch]] = defaultdict(list)
+    planned: dict[Shape, list[tuple[tuple[int, int], Stretch]]] = defaultdict(list)
     for clip in clips:
         ratio = clip["width"] / clip["height"]
         size = min(sizes, key=lambda s: abs(math.log(s[0] / s[1] / ratio)))
-        fits = 1 if clip["image"] else int((clip["end"] - clip["start"]) * own.fps + 1e-6)
-        start = clip["start"]
-        while fits:
-            count = max((n for n in lengths if n <= fits), default=0)
-            count = 0 if count == 1 and not clip["image"] else count
-            if not count:
-                break
-            shape = (
-                1 + (count - 1) // factor,
-                size[1] // config.vae.spatial_factor,
-                size[0] // config.vae.spatial_factor,
-            )
-            planned[shape].append(Stretch(clip, start, count, size))
-            if flips:
-                planned[shape].append(Stretch(clip, start, count, size, flipped=True))
-            start, fits = start + count / own.fps, fits - count
-            if count < longest:
-                break
-    return dict(planned)
+        for stride in sorted(set(augment.strides)) if not clip["image"] else (1,):
+            for start, count in _stretches(clip, own.fps / stride, lengths):
+                shape = (
+                    1 + (count - 1) // factor,
+                    size[1] // config.vae.spatial_factor,
+                    size[0] // config.vae.spatial_factor,
+                )
+                copies = changes(augment, clip, start, count) if stride == 1 else [Change(stride=stride)]
+                for number, change in enumerate(copies):
+                    if texts(clip["captions"], change) is not None:
+                        planned[shape].append(((stride, number), Stretch(clip, start, count, size, change)))
+    return {shape: [one for _, one in sorted(found, key=lambda f: f[0])] for shape, found in planned.items()}
+
+
+def _stretches(clip: Mapping[str, Any], fps: float, lengths: list[int]) -> Iterator[tuple[float, int]]:
+    """Where parts of a clip begin, in seconds, and their frames: of the ``lengths`` the most that fit."""
+    start, fits = clip["start"], 1 if clip["image"] else int((clip["end"] - clip["start"]) * fps + 1e-6)
+    count = max((n for n in lengths if n <= fits), default=0)
+    while count > 1 or (count and clip["image"]):
+        yield start, count
+        start, fits = start + count / fps, fits - count
+        count = max((n for n in lengths if n <= fits), default=0) if count == lengths[-1] else 0
 
 
 def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str]) -> Iterator[Sample]:
@@ -155,17 +163,20 @@ def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str])
         padded = np.stack(frames + frames[-1:] * (batch - len(frames)))  # one shape is compiled
         latents = np.asarray(pipe.encode_video(padded.astype(np.float32) / 127.5 - 1), np.float16)
         for stretch, one in zip(stretches, latents, strict=False):
-            texts = [caption["text"] for caption in stretch.clip["captions"]] or [""]
-            about = {"source": stretch.clip["source"], "start": round(stretch.start, 4), "captions": texts}
-            yield Sample(one, _states(pipe, texts), about | {"flipped": stretch.flipped})
+            said = texts(stretch.clip["captions"], stretch.change) or [""]
+            about = {"source": stretch.clip["source"], "start": round(stretch.start, 4), "captions": said}
+            yield Sample(one, _states(pipe, said), about | {"change": stretch.change.about()})
 
 
 def _frames(stretch: Stretch, fps: float) -> np.ndarray:
     clip = stretch.clip
     member = None if clip["member"] is None else (clip["member"][0], clip["member"][1])
     source = Source(clip["source"], Path(clip["path"]), member=member)
-    frames = frames_of.read(source, stretch.start, fps, stretch.frames, stretch.size)
-    return frames[:, :, ::-1] if stretch.flipped else frames
+    change = stretch.change
+    return apply(
+        frames_of.read(source, stretch.start, fps / change.stride, stretch.frames, stretch.size, crop=change.crop),
+        change,
+    )
 
 
 def _states(pipe: Pipeline, texts: list[str]) -> tuple[np.ndarray, ...]:
@@ -183,5 +194,9 @@ def _clips(folder: Path) -> list[dict[str, Any]]:
 
 
 def _digest(part: list[Stretch]) -> str:
-    plain = [[s.clip["source"], s.clip["captions"], s.start, s.frames, s.size, s.flipped] for s in part]
+    """Tells what is in a file. Paths and times of files are left out: a copy of the data is the same data."""
+    plain = [
+        [s.clip["source"], s.clip.get("content"), s.clip["captions"], s.start, s.frames, s.size, s.change.about()]
+        for s in part
+    ]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()

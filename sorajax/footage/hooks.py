@@ -5,27 +5,45 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sorajax.config import from_dict
 from sorajax.errors import InputError
+from sorajax.footage.augment import Augment
 from sorajax.footage.filters import FilterConfig
+
+T = TypeVar("T")
 
 
 def limits(given: Sequence[str]) -> FilterConfig:
     """A config of NAME=VALUE pairs. Raises ConfigError or InputError for one that is not known or does not fit."""
-    kinds = {f.name: type(f.default) for f in dataclasses.fields(FilterConfig)}
+    return _config(FilterConfig, given, "--limit", "min_seconds=2")
+
+
+def augment(given: Sequence[str]) -> Augment:
+    """A config of NAME or NAME=VALUE, as in flips crops=2 strides=1,2. Raises as ``limits`` does."""
+    return _config(Augment, given, "--augment", "crops=2 or strides=1,2")
+
+
+def _config(kind: type[T], given: Sequence[str], option: str, example: str) -> T:
+    """A name alone is true."""
+    kinds = {f.name: type(f.default) for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     values: dict[str, Any] = {}
     for pair in given:
-        name, _, text = pair.partition("=")
+        name, equals, text = pair.partition("=")
         try:
-            kind = kinds.get(name, float)
-            values[name] = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+            own = kinds.get(name, float)
+            if own is bool:
+                values[name] = {"true": True, "false": False}[text.lower() if equals else "true"]
+            elif own is tuple:
+                values[name] = [int(one) for one in text.split(",")]
+            else:
+                values[name] = own(text) if name in kinds else text
         except KeyError:
-            raise InputError(f"--limit {pair}: {text!r} is neither true nor false; write one of them") from None
+            raise InputError(f"{option} {pair}: {text!r} is neither true nor false; write one of them") from None
         except ValueError:
-            raise InputError(f"--limit {pair}: {text!r} is not a number; write it as in min_seconds=2") from None
-    return from_dict(FilterConfig, values, "--limit")
+            raise InputError(f"{option} {pair}: {text!r} is not a number; write it as in {example}") from None
+    return from_dict(kind, values, option)
 
 
 def function(name: str) -> Callable[..., Any]:

@@ -21,12 +21,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from sorajax.data import shards
 from sorajax.errors import InputError
 from sorajax.footage import captions as captions_of
 from sorajax.footage import report as reports
 from sorajax.footage import sources as sources_of
 from sorajax.footage.filters import FilterConfig, Likenesses, judge, parts
-from sorajax.footage.scan import Scene, scan
+from sorajax.footage.scan import PassingError, Scene, scan
 from sorajax.footage.sources import Source
 
 SCANS, CLIPS, DROPPED, REPORT, PICTURES = "scans.jsonl", "clips.jsonl", "dropped.jsonl", "report.html", "pictures"
@@ -63,13 +64,18 @@ def prepare(
     *,
     workers: int | None = None,
     checks: Sequence[Check] = (),
+    tags: Sequence[str] = (),
     captioner: Captioner | None = None,
     progress: bool = True,
 ) -> Summary:
     """Scan, judge and list everything in ``paths`` (``sources.find``) into the folder ``out``.
 
-    Files that were scanned before and are unchanged are not read again, whatever the limits of ``config`` are now. A
-    file that cannot be read, or that brings the process down that reads it, is listed as such and stops nothing.
+    Files that were scanned before and are unchanged are not read again, whatever the limits of ``config`` are now,
+    unless their pictures are gone. A file that cannot be read, or that brings the process down that reads it, is listed
+    as such and stops nothing; only what cannot be decoded is remembered so, the rest is tried again by the next run.
+
+    Where nothing beside a file or in a list says what it shows, those of its own ``tags`` ("title", "description",
+    "comment") do that are named, and then ``captioner``.
 
     Raises InputError where there is no video at all, and, after the report is written, where nothing was kept.
     """
@@ -83,7 +89,7 @@ def prepare(
     summary, kept, dropped = Summary(files=len(found)), [], []
     known = Likenesses()
     for source in found:
-        for record in _judged(source, scans[source.key], config, known, checks, captioner, out):
+        for record in _judged(source, scans[source.key], config, known, checks, tags, captioner, out):
             (dropped if "reason" in record else kept).append(record)
     scenes = [scene for source in found for scene in scans[source.key].get("scenes", ())]
     summary.scenes, summary.seconds = len(scenes), sum(scene["end"] - scene["start"] for scene in scenes)
@@ -103,6 +109,7 @@ def _judged(
     config: FilterConfig,
     known: Likenesses,
     checks: Sequence[Check],
+    tags: Sequence[str],
     captioner: Captioner | None,
     out: Path,
 ) -> Iterator[dict[str, Any]]:
@@ -125,6 +132,8 @@ def _judged(
             continue
         for start, end in parts(scene, config):
             said = captions_of.within(source.captions, start, end)
+            if not source.captions:
+                said = captions_of.of_tags(scene.tags, tags, source.name)
             if not said and captioner is not None:
                 given = captioner(scene)
                 said = [captions_of.Caption(text) for text in ([given] if isinstance(given, str) else given)]
@@ -139,12 +148,14 @@ def _judged(
             texts = [{"text": c.text, "language": c.language} for c in said]
             figures = {key: values[key] for key in ("width", "height", "fps", "luma", "motion", "text", "hash")}
             file = {"path": os.path.abspath(source.path), "member": source.member, "image": source.is_image}
+            file["content"] = scanned["content"]
             yield where | file | {"start": start, "end": end, "scene": number, "captions": texts} | figures
 
 
 def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict[str, dict[str, Any]]:
     """What each source has in it, by name: from ``scans.jsonl`` where it is unchanged, else by reading it."""
-    before = {(r["source"], r["version"]): r for r in _lines(out / SCANS)}
+    pictures = {entry.name for entry in os.scandir(out / PICTURES) if entry.stat().st_size}
+    before = {(r["source"], r["version"]): r for r in _lines(out / SCANS) if _is_whole(r, pictures)}
     done, missing = {}, []
     for source in found:
         try:
@@ -165,8 +176,9 @@ def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict
     ):
         for source, version, record in _in_processes(missing, out / PICTURES, workers):
             done[source.key] = record = {"source": source.key, "version": version, **record}
-            file.write(json.dumps(record) + "\n")
-            file.flush()
+            if not record.get("passing"):
+                file.write(json.dumps(record) + "\n")
+                file.flush()
             bar.update()
     return done
 
@@ -196,15 +208,20 @@ def _in_processes(
                 if alone and left:
                     yield (
                         *left.pop(0),
-                        {"problem": "reading it brought the process down; encode it again or take it out"},
+                        {
+                            "problem": "reading it brought the process down; encode it again or take it out",
+                            "passing": True,  # it may have been memory
+                        },
                     )
                 suspects += left
 
 
 def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
-    """In a process of its own: scenes as plain values, their pictures written."""
+    """In a process of its own: scenes as plain values, their pictures written; or what is wrong with the file."""
     try:
-        scenes = scan(source)
+        scenes, content = scan(source), source.content()
+    except (PassingError, OSError, MemoryError) as error:
+        return {"problem": str(error) or f"{source.name} cannot be read: out of memory", "passing": True}
     except InputError as error:
         return {"problem": str(error)}
     except Exception as error:  # of a library, about a file that is like no other: it stops nothing
@@ -217,7 +234,14 @@ def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
             pictures / name, quality=80
         )
         plain.append({k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()} | {"picture": name})
-    return {"scenes": plain}
+    return {"content": content, "scenes": plain}
+
+
+def _is_whole(record: dict[str, Any], pictures: set[str]) -> bool:
+    """Whether a scan can be used: its pictures are there, and it says all that is asked for."""
+    if "problem" in record:
+        return True
+    return "content" in record and all("tags" in s and s["picture"] in pictures for s in record["scenes"])
 
 
 def _scene(values: dict[str, Any], out: Path) -> Scene:
@@ -239,6 +263,4 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _write(path: Path, records: list[dict[str, Any]]) -> None:
-    draft = path.with_suffix(".part")
-    draft.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-    os.replace(draft, path)
+    shards.write_text(path, "".join(json.dumps(r) + "\n" for r in records))

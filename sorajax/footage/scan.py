@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from sorajax.errors import InputError
+from sorajax.footage import captions as captions_of
 from sorajax.footage.sources import Source
 
 CUTS = 128
@@ -29,6 +31,8 @@ WIDTH = 256
 """and their width."""
 MOST = 256
 """Pictures that are kept of a scene; of a longer one every second is given up."""
+MOST_TAG = 2000
+"""Characters that are kept of a title or description."""
 EDGE = 24
 """Grey levels between neighbours that make an edge."""
 
@@ -57,25 +61,32 @@ class Scene:
     """Perceptual hash of the middle, 64 bits in hexadecimal."""
     thumbnail: NDArray[np.uint8] = field(repr=False, compare=False)
     """Small frames from beginning, middle and end, uint8 [3, h, w, 3]."""
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What the file's own metadata has as title, description and comment."""
+
+
+class PassingError(InputError):
+    """A file that could not be read for a reason outside of it, such as a share that is away: it may be read later."""
 
 
 def scan(source: Source) -> list[Scene]:
     """The scenes of a video, or the one of a picture.
 
-    Raises InputError, in a line, where there is no video in it or it cannot be decoded at all. One that breaks off has
-    the scenes up to there.
+    Raises InputError, in a line, where there is no video in it or it cannot be decoded at all, PassingError where its
+    bytes cannot be had. One that breaks off has the scenes up to there.
     """
     try:
         with source.open() as file, av.open(named(file)) as container:
             if not container.streams.video:
                 raise InputError(f"{source.name} has no video in it; take it out")
             return _Scanner(source).run(container)
+    except (OSError, MemoryError) as error:  # FFmpeg's own as well
+        reason = getattr(error, "strerror", None) or "out of memory"
+        raise PassingError(f"{source.name} cannot be read: {reason}; the next run tries again") from None
     except FFmpegError as error:
         raise InputError(
             f"{source.name} cannot be decoded ({error.strerror}); encode it again or take it out"
         ) from None
-    except OSError as error:
-        raise InputError(f"{source.name} cannot be read: {error.strerror}") from None
 
 
 class _Scanner:
@@ -92,7 +103,9 @@ class _Scanner:
         self.pictures: list[tuple[int, NDArray[np.uint8]]] = []
         self.changes: list[tuple[int, float]] = []
         """From one picture to the next, by the frame of the later."""
-        self.size, self.turned, self.stride = (0, 0), 0, 1
+        self.shape, self.turned, self.stride = (0, 0, 0), 0, 1
+        self.origin = 0
+        """Frame from which on pictures have this shape: width, height and rotation."""
 
     def run(self, container: Any) -> list[Scene]:
         stream = container.streams.video[0]
@@ -108,8 +121,8 @@ class _Scanner:
                     break
                 if time >= self.source.start:
                     self._take(frame, time, rate, step)
-        except FFmpegError:
-            if not self.times:
+        except FFmpegError as error:
+            if not self.times or isinstance(error, OSError):
                 raise
         if not self.times:
             raise InputError(f"{self.source.name} has no frame between its start and end; correct them or take it out")
@@ -119,19 +132,23 @@ class _Scanner:
         if not self.source.is_image:
             self._cut(self.detector.post_process(FrameTimecode(count, fps=rate)))
         self._close(count, count, self.times[-1] + usual)
-        return [dataclasses.replace(scene, fps=1 / usual) for scene in self.scenes]
+        found = {key.lower(): value[:MOST_TAG] for key, value in container.metadata.items()}
+        tags = {key: found[key] for key in captions_of.TAGS if key in found}
+        return [dataclasses.replace(scene, fps=1 / usual, tags=tags) for scene in self.scenes]
 
     def _take(self, frame: av.VideoFrame, time: float, rate: float, step: int) -> None:
         number = len(self.times)
-        if not number:
-            self.turned = frame.rotation // 90 % 4
-            self.size = (frame.width, frame.height) if self.turned % 2 == 0 else (frame.height, frame.width)
+        if (shape := (frame.width, frame.height, frame.rotation)) != self.shape:
+            if number:  # a scene has one size: another begins
+                self._close(number, number, time)
+                self.detector, self.pictures = AdaptiveDetector(min_scene_len=8), []
+            self.shape, self.turned, self.origin = shape, frame.rotation // 90 % 4, number
         self.times.append(time)
-        if number % self.stride:
+        if (number - self.origin) % self.stride:
             return
         small = _small(frame, CUTS)
         self.lumas.append((number, cv2.mean(small)[1]))
-        if number % step == 0:
+        if (number - self.origin) % step == 0:
             picture = np.rot90(_small(frame, WIDTH), self.turned)
             before, last = self.pictures[-1] if self.pictures else (-1, picture)
             if before >= self.first and last.shape == picture.shape:
@@ -150,17 +167,18 @@ class _Scanner:
 
     def _close(self, last: int, sure: int, end: float) -> None:
         """End the present scene before frame ``sure``, at ``end``; the next begins with frame ``last``."""
-        inside = [picture for number, picture in self.pictures if number < last]
+        inside = [picture for number, picture in self.pictures if self.first <= number < last]
         inside = inside or [self.pictures[0][1]]
         changes = [change for number, change in self.changes if number < last]
         middle = inside[len(inside) // 2][..., ::-1]
+        width, height = self.shape[:2] if self.turned % 2 == 0 else self.shape[1::-1]
         scene = Scene(
             start=self.times[self.first],
             end=end,
             frames=sure - self.first,
             fps=0.0,
-            width=self.size[0],
-            height=self.size[1],
+            width=width,
+            height=height,
             luma=statistics.fmean(luma for number, luma in self.lumas if number < last),
             motion=statistics.fmean(changes) if changes else 0.0,
             text=_text(inside),

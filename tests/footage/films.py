@@ -1,5 +1,6 @@
 """Small videos whose scenes, colours and captions are known."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import av
@@ -25,11 +26,12 @@ def scene(seed: int, frames: int, *, speed: float = 2.0, size: tuple[int, int] =
     return out
 
 
-def write(path: Path, *scenes: np.ndarray, fps: int = FPS) -> Path:
-    """Scenes one after the other as H.264, or whatever the name asks for."""
+def write(path: Path, *scenes: np.ndarray, fps: int = FPS, tags: Mapping[str, str] | None = None) -> Path:
+    """Scenes one after the other as H.264, or whatever the name asks for; ``tags`` are the file's metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = np.concatenate(scenes)
     with av.open(str(path), "w") as container:
+        container.metadata.update(tags or {})
         codec = "mpeg4" if path.suffix == ".avi" else "libx264"
         stream = container.add_stream(codec, rate=fps, options={"crf": "4"})
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"

@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import sorajax
+from sorajax.data import shards
 from sorajax.data.shards import Shards
 from sorajax.errors import ConfigError, InputError
 from sorajax.footage import encode as module
+from sorajax.footage.augment import Augment
 from sorajax.footage.encode import encode, plan
 from sorajax.footage.prepare import prepare
 from sorajax.train.config import OptimizerConfig, TrainConfig, VideoConfig
@@ -44,9 +47,9 @@ def folder(prepared, pipe):
 
 
 def test_samples_are_what_the_model_makes_of_the_frames_and_captions(folder, pipe, prepared):
-    shards = Shards(folder)
-    assert shards.shapes() == {(1, 2, 2): 1, (3, 2, 2): 4}  # 2.5 s are two clips of 9 frames at 8 a second
-    samples = shards.read((3, 2, 2), range(4))
+    made = Shards(folder)
+    assert made.shapes() == {(1, 2, 2): 1, (3, 2, 2): 4}  # 2.5 s are two clips of 9 frames at 8 a second
+    samples = made.read((3, 2, 2), range(4))
     assert [(s.about["source"], s.about["start"]) for s in samples] == [
         ("0.mp4", 0.0),
         ("0.mp4", 1.125),
@@ -64,12 +67,43 @@ def test_samples_are_what_the_model_makes_of_the_frames_and_captions(folder, pip
     assert (states[kept:] == 0).all() and len(samples[0].text) == 2
 
 
-def test_mirrored_clips_are_samples_of_their_own(prepared, pipe):
+ALL = Augment(flips=True, crops=2, strides=(1, 2), reverse=True, shuffle=4, style=2)
+
+
+def test_copies_follow_the_clips_as_they_are(prepared, pipe):
     clips = [json.loads(line) for line in (prepared / "clips.jsonl").read_text().splitlines()]
-    plain, both = plan(clips, pipe.config), plan(clips, pipe.config, flips=True)
-    assert {shape: 2 * len(s) for shape, s in plain.items()} == {shape: len(s) for shape, s in both.items()}
-    one, other = both[3, 2, 2][:2]
-    np.testing.assert_array_equal(module._frames(one, 8)[:, :, ::-1], module._frames(other, 8))
+    plain, more = plan(clips, pipe.config), plan(clips, pipe.config, ALL)
+    assert {shape: more[shape][: len(found)] for shape, found in plain.items()} == plain
+    assert len(more[1, 2, 2]) == 6  # a picture: mirrored, two crops, two colours
+    fast = [s for s in more[3, 2, 2] if s.change.stride == 2]
+    assert [(s.clip["source"], s.frames) for s in fast] == [("0.mp4", 9)]  # the others are too short for that
+    assert [(s.frames, s.change.stride) for s in more[2, 2, 2]] == [(5, 2)] * 2
+    assert len(more[3, 2, 2]) == 8 * len(plain[3, 2, 2]) + len(fast)
+    frames = {json.dumps(s.change.about()): module._frames(s, 8) for s in more[3, 2, 2] if s.clip["source"] == "0.mp4"}
+    whole = module._frames(more[3, 2, 2][0], 4)
+    np.testing.assert_array_equal(frames['{"stride": 2}'], whole)
+
+
+def test_samples_say_how_they_were_changed_and_so_do_their_captions(prepared, pipe, tmp_path, folder, monkeypatch):
+    shutil.copytree(prepared, tmp_path / "out")
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("3x2x2/*.array_record")}
+    monkeypatch.setattr(module, "SHARD", 4)  # so that the clips as they are have a file of their own
+    augment = Augment(reverse=True, style=1)
+    made = Shards(encode(pipe, tmp_path / "out", augment=augment, progress=False))
+    assert {p: p.read_bytes() for p in before} == before
+    samples = made.read((3, 2, 2), range(12))
+    assert [s.about["change"] for s in samples[:8]] == [{}] * 4 + [{"reverse": True}] * 4
+    assert [s.about["captions"] for s in samples[4:6]] == [
+        ["a dog, film 0, played backwards", "a pet, played backwards"]
+    ] * 2
+    for one, other in zip(samples[:4], samples[4:8], strict=True):
+        assert (one.about["source"], one.about["start"]) == (other.about["source"], other.about["start"])
+        assert len(other.text[0]) > len(one.text[0]) and (one.latents != other.latents).any()
+    assert {s.about["change"]["style"] for s in samples[8:]} <= {"grey", "sepia", "levels"}
+    monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("made again"))
+    encode(pipe, tmp_path / "out", augment=augment, progress=False)
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        encode(pipe, tmp_path / "out", augment=dataclasses.replace(augment, seed=1), progress=False)
 
 
 def test_files_that_are_whole_are_not_made_again(folder, prepared, pipe, monkeypatch):
@@ -88,6 +122,35 @@ def test_a_shard_that_is_cut_short_is_named_and_made_again_alone(prepared, pipe,
     encode(pipe, prepared, progress=False)
     assert Shards(folder).shapes()[3, 2, 2] == 4
     assert next((folder / "1x2x2").glob("*.array_record")).stat().st_mtime_ns == other
+
+
+def test_a_video_in_place_of_another_is_encoded_anew_and_a_copy_of_it_is_not(tmp_path, pipe, monkeypatch):
+    path = films.write(tmp_path / "in" / "a.mp4", films.scene(0, 20))
+    (tmp_path / "in" / "a.txt").write_text("a dog")
+    made = []
+    for source, seed in ((tmp_path / "in", 0), (tmp_path / "in", 1), (tmp_path / "moved", 1)):
+        if source.name == "moved":
+            shutil.copytree(tmp_path / "in", source, copy_function=shutil.copyfile)
+            monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("made again"))
+        else:
+            films.write(path, films.scene(seed, 20))
+        prepare([source], tmp_path / "out", workers=1, progress=False)
+        made.append(Shards(encode(pipe, tmp_path / "out", progress=False)).read((3, 2, 2), [0])[0].latents)
+    assert (made[0] != made[1]).any()
+    np.testing.assert_array_equal(made[1], made[2])
+
+
+def test_a_disk_that_is_full_is_said_in_a_line(prepared, pipe, tmp_path, monkeypatch):
+    class Full(shards.ArrayRecordWriter):
+        def close(self):
+            super().close()
+            raise RuntimeError("write() failed: No space left on device; writing x")
+
+    shutil.copy(prepared / "clips.jsonl", tmp_path)
+    monkeypatch.setattr(shards, "ArrayRecordWriter", Full)
+    with pytest.raises(InputError, match="00000.array_record cannot be written: .*No space left on device; make room"):
+        encode(pipe, tmp_path, progress=False)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["clips.jsonl"]
 
 
 def test_a_folder_that_was_not_finished_is_named(tmp_path, pipe):

@@ -56,6 +56,21 @@ def test_a_frame_covers_the_size_and_is_cut_alike_on_both_sides(tmp_path, size):
     assert found[0, 0, 0] == pytest.approx(120 - size[0] / scale, abs=6)
 
 
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("place", [(0.0, 0.0), (1.0, 0.0), (0.25, 1.0)])
+def test_a_crop_is_a_part_of_the_picture_at_its_place(tmp_path, monkeypatch, place, turned):
+    y, x = np.mgrid[:90, :120]
+    frame = np.stack([x * 2, y * 2, np.zeros_like(x)], -1).astype(np.uint8)
+    Image.fromarray(np.rot90(frame, -turned)).save(tmp_path / "a.png")
+    monkeypatch.setattr("sorajax.footage.frames._turned", lambda _: turned)
+    (source,) = find([tmp_path])
+    (found,) = read(source, 0.0, 8, 1, (64, 48), crop=(0.5, *place))
+    left, top = place[0] * 60, place[1] * 45
+    assert found.shape == (48, 64, 3)
+    assert found[0, 0, 0] == pytest.approx(2 * left, abs=6) and found[-1, -1, 0] == pytest.approx(2 * left + 118, abs=6)
+    assert found[0, 0, 1] == pytest.approx(2 * top, abs=6) and found[-1, -1, 1] == pytest.approx(2 * top + 88, abs=6)
+
+
 def test_pictures_of_a_phone_are_turned_upright(tmp_path, monkeypatch):
     import av
 

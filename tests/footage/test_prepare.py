@@ -1,10 +1,15 @@
 """From a folder of videos to lists, pictures and a report; nothing bad stops it, nothing is done twice."""
 
+import contextlib
+import errno
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
+import av
 import pytest
 
 from sorajax.cli import main
@@ -97,6 +102,67 @@ def test_a_file_that_kills_its_process_is_found_and_stops_nothing(footage, tmp_p
     assert summary.clips == 2 and summary.reasons["unreadable"] == 2
     (said,) = [r["why"] for r in lines(tmp_path / "dropped.jsonl") if r["source"] == "copy.mp4"]
     assert "brought the process down" in said
+    monkeypatch.setattr(module, "_scanned", SCANNED)
+    assert run(footage, tmp_path).reasons["unreadable"] == 1  # it may have been memory
+
+
+def offline(source: Source, pictures: Path) -> dict:
+    fault = av.error.OSError(errno.EIO, "Input/output error", source.name)
+    with mock.patch("av.open", side_effect=fault) if source.name == "a.mp4" else contextlib.nullcontext():
+        return SCANNED(source, pictures)
+
+
+def hungry(source: Source, pictures: Path) -> dict:
+    with mock.patch.object(module, "scan", side_effect=MemoryError):
+        return SCANNED(source, pictures)
+
+
+@pytest.mark.parametrize(("fault", "said"), [(offline, "Input/output error"), (hungry, "out of memory")])
+def test_what_could_not_be_read_for_a_time_is_tried_again(footage, tmp_path, monkeypatch, fault, said):
+    monkeypatch.setattr(module, "_scanned", fault)
+    with contextlib.suppress(InputError):  # of nothing that was kept
+        run(footage, tmp_path)
+    why = {r["source"]: r["why"] for r in lines(tmp_path / "dropped.jsonl") if r["reason"] == "unreadable"}
+    assert said in why["a.mp4"]
+    monkeypatch.setattr(module, "_scanned", SCANNED)
+    assert run(footage, tmp_path).reasons == {"unreadable": 1, "copy": 2, "without caption": 1, "short": 1}
+
+
+def test_a_file_that_cannot_be_decoded_is_not_tried_again(footage, tmp_path, monkeypatch):
+    run(footage, tmp_path)
+    assert "problem" in next(r for r in lines(tmp_path / "scans.jsonl") if r["source"] == "broken.mp4")
+    monkeypatch.setattr(module, "_scanned", lambda source, *_: pytest.fail(source.name))
+    run(footage, tmp_path)
+
+
+@pytest.mark.parametrize("loss", ["the folder", "one", "its bytes"])
+def test_a_scan_whose_pictures_are_gone_is_made_anew(footage, tmp_path, loss):
+    before = run(footage, tmp_path)
+    pictures = tmp_path / "pictures"
+    shown = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    if loss == "the folder":
+        shutil.rmtree(pictures)
+    elif loss == "one":
+        (pictures / min(shown)).unlink()
+    else:
+        (pictures / min(shown)).write_bytes(b"")
+    assert run(footage, tmp_path) == before
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == shown
+
+
+def test_clips_say_what_their_file_has_in_it_wherever_it_lies(tmp_path):
+    path = films.write(tmp_path / "in" / "a.mp4", films.scene(0, 40))
+    (tmp_path / "in" / "a.txt").write_text("blobs")
+    run(tmp_path / "in", tmp_path / "out")
+    shutil.copytree(tmp_path / "in", tmp_path / "copy", copy_function=shutil.copyfile)
+    run(tmp_path / "copy", tmp_path / "other")
+    ((one,), (other,)) = (lines(tmp_path / name / "clips.jsonl") for name in ("out", "other"))
+    assert one["content"] == other["content"] and one["path"] != other["path"]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    run(tmp_path / "in", tmp_path / "out")
+    (changed,) = lines(tmp_path / "out" / "clips.jsonl")
+    assert changed["content"] != one["content"]
 
 
 def test_filters_and_captions_of_ones_own(footage, tmp_path):
@@ -106,6 +172,24 @@ def test_filters_and_captions_of_ones_own(footage, tmp_path):
     summary = run(footage, tmp_path, checks=[dull], captioner=lambda scene: [f"{scene.frames} frames"])
     assert summary.reasons["dull"] == 2  # that of the copy as well, as there is none to be like
     assert [r["captions"][0]["text"] for r in lines(tmp_path / "clips.jsonl")] == ["blobs of a", "40 frames"]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+def test_a_files_own_metadata_says_what_it_shows_if_asked_for_and_nothing_else_does(tmp_path, suffix):
+    tags = {"title": "Blobs go by", "comment": "Seen from above"}
+    for seed, name in enumerate(("said", "alone")):
+        films.write(tmp_path / "in" / f"{name}.{suffix}", films.scene(seed, 40), tags=tags)
+    (tmp_path / "in" / "said.txt").write_text("blobs")
+    films.write(tmp_path / "in" / "untold.mp4", films.scene(2, 40))
+
+    def said(**options) -> dict[str, list[str]]:
+        run(tmp_path / "in", tmp_path / "out", captioner=lambda _: "of a captioner", **options)
+        return {r["source"]: [c["text"] for c in r["captions"]] for r in lines(tmp_path / "out" / "clips.jsonl")}
+
+    rest = {f"said.{suffix}": ["blobs"], "untold.mp4": ["of a captioner"]}
+    assert said() == rest | {f"alone.{suffix}": ["of a captioner"]}
+    assert said(tags=["comment", "title"]) == rest | {f"alone.{suffix}": ["Seen from above", "Blobs go by"]}
+    assert said(tags=["description"]) == said()
 
 
 def test_where_nothing_is_kept_the_counts_say_why(footage, tmp_path):
@@ -133,6 +217,9 @@ def test_in_the_shell(footage, tmp_path, capsys):
     assert main([*command, "--limit", "min_seconds=0.1", "captioned=false"]) == 0
     out, _ = capsys.readouterr()
     assert out.startswith("4 clips (") and out.endswith("report.html\n")
+    assert main([*command, "--limit", "min_seconds=0.1", "--tags", "title"]) == 0
+    assert main([*command, "--augment", "flips"]) == 2
+    assert "--augment adds copies while clips are encoded; name the model too" in capsys.readouterr().err
     for wrong, said in {"min_second=1": "unknown key 'min_second'", "min_seconds=x": "'x' is not a number"}.items():
         assert main([*command, "--limit", wrong]) == 2
         assert said in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Scenes begin where they were joined, and their figures tell black, still, restless and written-over ones apart."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -76,6 +78,41 @@ def test_a_picture_is_one_scene_of_one_frame(tmp_path):
     Image.fromarray(films.scene(0, 1)[0]).save(tmp_path / "a.png")
     (scene,) = scenes(tmp_path / "a.png")
     assert scene.frames == 1 and scene.motion == 0.0 and (scene.width, scene.height) == (films.WIDTH, films.HEIGHT)
+
+
+def resized(path, *scenes):
+    """Scenes of several sizes in one stream, as broadcasts have them."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = films.WIDTH, films.HEIGHT, "yuv420p"
+        shown = 0
+        for frames in scenes:
+            encoder = av.CodecContext.create("libx264", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+            encoder.time_base, encoder.options = Fraction(1, FPS), {"crf": "4", "bf": "0"}
+            for picture in frames:
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts, frame.time_base, shown = shown, Fraction(1, FPS), shown + 1
+                for packet in encoder.encode(frame):
+                    packet.stream = stream
+                    container.mux(packet)
+            for packet in encoder.encode(None):
+                packet.stream = stream
+                container.mux(packet)
+    return path
+
+
+def test_a_change_of_size_begins_a_scene(tmp_path):
+    wide, small = films.scene(1, 25, size=(192, 96)), films.scene(2, 31, speed=0.5, size=(64, 64))
+    path = resized(tmp_path / "a.ts", films.scene(0, 20), wide, small[:1], films.scene(0, 9), small)
+    found = scenes(path)
+    assert [(s.width, s.height) for s in found] == [(128, 96), (192, 96), (64, 64), (128, 96), (64, 64)]
+    assert [s.frames for s in found] == [20, 25, 1, 9, 31]
+    assert [round(s.start * FPS) for s in found] == [0, 20, 45, 46, 55] and round(found[-1].end * FPS) == 86
+    assert [s.thumbnail.shape[1:3] for s in found[:3]] == [(192, 256), (128, 256), (256, 256)]
+    (source,) = find([path])
+    frames = read(source, found[1].start, FPS, 5, (96, 48)).astype(int)
+    assert np.abs(frames - wide[:5, ::2, ::2]).mean() < 12
 
 
 def test_a_video_that_breaks_off_has_the_scenes_up_to_there(tmp_path):
