@@ -65,6 +65,10 @@ class Pipeline:
         self._adapters = list(stages.adapters.values())
         self.rates = rates or Rates()
 
+    def part_digest(self, part: str) -> str:
+        """SHA-256, in hex, over the weights of a part: text_encoder, transformer, vae."""
+        return folders.part_digest(self.stages.folder, part)
+
     @property
     def text(self) -> TextEncoder:
         """The text encoder; parts that are not on the devices are loaded when they are asked for."""
@@ -280,11 +284,12 @@ class Pipeline:
     ) -> str:
         """Merge a LoRA file into the transformer; gives its name (default: the file's). Several add up.
 
-        transformer is 0 or 1 for one of a model's two, None for all. Raises InputError and CheckpointError, with the
-        keys that do not fit; nothing is changed then.
+        transformer is 0 or 1 for one of a model's two, None for the one that the file names, or both. Raises InputError
+        and CheckpointError, with the keys that do not fit; nothing is changed then.
         """
-        path, chosen, scale = Path(path).expanduser(), self._chosen(transformer), request.check_scale(scale)
+        path, scale = Path(path).expanduser(), request.check_scale(scale)
         read = lora.read(path, self.stages.abstract["transformer"])  # two transformers are of one size
+        chosen = self._chosen(read.transformer if transformer is None and len(self._adapters) == 2 else transformer)
         name = path.stem if name is None else name
         if any(name in adapters for adapters in chosen):
             raise InputError(f"a LoRA named {name!r} is loaded; unload it, give another name, or use set_lora")

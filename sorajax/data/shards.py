@@ -1,7 +1,8 @@
 """Samples on disk: latents and text states of real clips, in ArrayRecord files that are read at random.
 
 A folder of them holds ``index.json``, written last, and a folder for each shape of latents. A record is a safetensors
-file: ``latents`` f16 [t, h, w, c], ``text.0``, ``text.1``, ... f16 [l, d] of its captions, and metadata in JSON.
+file: ``latents`` f16 [t, h, w, c], ``text.0``, ``text.1``, ... f16 [l, d] of its captions, for some models ``beside``
+f16 [t, h, w, c], and metadata in JSON.
 """
 
 import contextlib
@@ -36,6 +37,8 @@ class Sample:
     """States f16 [l, d] of each caption, as long as the caption is."""
     about: Mapping[str, Any]
     """source, start in seconds, captions, and the change that was made of the clip, if it was."""
+    beside: np.ndarray | None = None
+    """f16 [t, h, w, c], latents of the first frame and then grey, of models that take a picture so."""
 
 
 class Shards:
@@ -93,8 +96,8 @@ class Shards:
             raise InputError(
                 f"{where}: record {number} cannot be read; delete its files and prepare them anew"
             ) from None
-        text = tuple(tensors[f"text.{i}"] for i in range(len(tensors) - 1))
-        return Sample(tensors["latents"], text, about)
+        text = tuple(tensors[f"text.{i}"] for i in range(sum(name.startswith("text.") for name in tensors)))
+        return Sample(tensors["latents"], text, about, tensors.get("beside"))
 
 
 def write(path: Path, samples: Iterable[Sample]) -> int:
@@ -160,6 +163,7 @@ def _of_disk(path: Path) -> Iterator[None]:
 
 def _record(sample: Sample) -> bytes:
     tensors = {"latents": sample.latents} | {f"text.{i}": states for i, states in enumerate(sample.text)}
+    tensors |= {} if sample.beside is None else {"beside": sample.beside}
     return save(tensors, {"about": json.dumps(dict(sample.about))})
 
 

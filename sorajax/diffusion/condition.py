@@ -36,9 +36,14 @@ def of_images(
     if kind == "first":
         return Condition(first=encode(video))
     rest = jnp.zeros((video.shape[0], frames - 1, *video.shape[2:]), video.dtype)
-    latents = encode(jnp.concatenate([video, rest], 1))
+    return Condition(beside=with_mask(encode(jnp.concatenate([video, rest], 1)), factor))
+
+
+def with_mask(latents: jax.Array, factor: int) -> jax.Array:
+    """Channels ``beside`` of the latents [b, t, h, w, c] of a picture and then grey: first which frames are
+    given, in as many channels as a latent frame spans frames."""
     given = jnp.zeros((*latents.shape[:-1], factor), latents.dtype).at[:, 0].set(1)
-    return Condition(beside=jnp.concatenate([given, latents], -1))
+    return jnp.concatenate([given, latents], -1)
 
 
 def model_inputs(condition: Condition, x: jax.Array, timestep: jax.Array, patch: int) -> tuple[jax.Array, jax.Array]:

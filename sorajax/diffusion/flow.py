@@ -53,12 +53,25 @@ def uniform_sigma(key: jax.Array, n: int, *, shift: float = 1.0) -> jax.Array:
     return shift_sigma(jax.random.uniform(key, (n,)), shift)
 
 
-def logit_normal_sigma(key: jax.Array, n: int, *, mean: float = 0.0, std: float = 1.0, shift: float = 1.0) -> jax.Array:
+def logit_normal_sigma(
+    key: jax.Array,
+    n: int,
+    *,
+    mean: float = 0.0,
+    std: float = 1.0,
+    shift: float = 1.0,
+    within: tuple[float, float] = (0.0, 1.0),
+) -> jax.Array:
     """n noise levels for training, f32 [n] in [0, 1]: sigmoid of Normal(mean, std), then shifted.
 
-    Esser et al. 2024, equation 19.
+    Esser et al. 2024, equation 19. Of levels ``within`` a range alone, they are as likely to each other as they were.
     """
-    return shift_sigma(jax.nn.sigmoid(mean + std * jax.random.normal(key, (n,))), shift)
+    if within == (0.0, 1.0):
+        return shift_sigma(jax.nn.sigmoid(mean + std * jax.random.normal(key, (n,))), shift)
+    unshifted = jnp.clip(shift_sigma(jnp.asarray(within), 1 / shift), 0.0, 1.0)  # 1 may come out a little higher
+    low, high = jax.scipy.special.ndtr((jax.scipy.special.logit(unshifted) - mean) / std)
+    drawn = jax.scipy.special.ndtri(jax.random.uniform(key, (n,), minval=low, maxval=high))
+    return jnp.clip(shift_sigma(jax.nn.sigmoid(mean + std * drawn), shift), *within)
 
 
 def loss(v_pred: jax.Array, x0: jax.Array, noise: jax.Array, weight: jax.Array | None = None) -> jax.Array:

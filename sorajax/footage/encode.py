@@ -77,6 +77,8 @@ def encode(pipe: Pipeline, folder: Path, *, augment: Augment | None = None, prog
     if not any(sources.values()):
         raise InputError(f"{folder}: no clip could be decoded; the first: {left_out[0]}")
     about = {"model": config.name, "vae": digest(config.vae), "text": digest(config.text), "fps": config.sample.fps}
+    about |= {"beside": config.sample.image == "beside"}
+    about |= {f"{part}_weights": pipe.part_digest(part) for part in ("vae", "text_encoder")}
     shards.finish(out, done, about | {"left_out": left_out, "sources": sources})
     return out
 
@@ -161,11 +163,23 @@ def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str])
         if not frames:
             continue
         padded = np.stack(frames + frames[-1:] * (batch - len(frames)))  # one shape is compiled
-        latents = np.asarray(pipe.encode_video(padded.astype(np.float32) / 127.5 - 1), np.float16)
-        for stretch, one in zip(stretches, latents, strict=False):
+        video = padded.astype(np.float32) / 127.5 - 1
+        latents = np.asarray(pipe.encode_video(video), np.float16)
+        beside = _beside(pipe, video)
+        for i, (stretch, one) in enumerate(zip(stretches, latents, strict=False)):
             said = texts(stretch.clip["captions"], stretch.change) or [""]
             about = {"source": stretch.clip["source"], "start": round(stretch.start, 4), "captions": said}
-            yield Sample(one, _states(pipe, said), about | {"change": stretch.change.about()})
+            about |= {"change": stretch.change.about()}
+            yield Sample(one, _states(pipe, said), about, None if beside is None else beside[i])
+
+
+def _beside(pipe: Pipeline, video: np.ndarray) -> np.ndarray | None:
+    """Latents of the first frames and then grey, for models that take a picture so."""
+    if pipe.config.sample.image != "beside":
+        return None
+    grey = np.zeros_like(video)
+    grey[:, 0] = video[:, 0]
+    return np.asarray(pipe.encode_video(grey), np.float16)
 
 
 def _frames(stretch: Stretch, fps: float) -> np.ndarray:

@@ -71,7 +71,8 @@ def write(config: TrainConfig, folder: Path, result: Path, record: Mapping[str, 
         _write_lora(config.start or config.model.name, folder, result, record)
         return
     values = read(folder)
-    values["stages"][config.objective] = dict(record)
+    name = f"{config.objective} {config.video.expert}".strip() if config.objective == "video" else config.objective
+    values["stages"][name] = dict(record)
     _replace(folder / RECORD, json.dumps(values, indent=1, ensure_ascii=False))
     model = folders.load_config(folder)
     made = model.sample

@@ -60,6 +60,9 @@ class VideoConfig:
     image: float = 0.0
     """Share of clips that are given their first frame, of models that take a picture so (``model.sample.image`` is
     "first"; of those where it is "beside", all are). The loss is that of the other frames."""
+    expert: str = ""
+    """Which of a model's two transformers (``model.sample.boundary``) is trained, on its noise levels: "high" or
+    "low"."""
     sigma_mean: float = 0.0
     sigma_std: float = 1.0
     shift: float = 1.0
@@ -67,6 +70,8 @@ class VideoConfig:
     def __post_init__(self) -> None:
         if self.weights and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
             raise ConfigError(f"video.weights: {list(self.weights)} for {len(self.data)} folders; one above 0 for each")
+        if self.expert not in ("", "high", "low"):
+            raise ConfigError(f'video.expert: {self.expert!r} is unknown; known: "high", "low"')
         if not 0 <= self.image <= 1:
             raise ConfigError(f"video.image: {self.image} is no share; give one from 0 to 1")
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from sorajax.config import digest
 from sorajax.data.shards import Sample, Shape, Shards
+from sorajax.diffusion.condition import with_mask
 from sorajax.errors import ConfigError
 from sorajax.train import judge
 from sorajax.train.config import TrainConfig
 from sorajax.train.judge import HeldOut
 from sorajax.train.video import VideoObjective
+from sorajax.weights import folder as folders
 
 HELD_OUT = 32
 """One file in so many is kept for validation, and two at least; none where there are fewer than that."""
@@ -52,7 +54,8 @@ class FootageObjective(VideoObjective):
         mine = np.arange(len(chosen)) if rows is None else rows
         samples = shards.read(shape, [int(i) for i in chosen[mine]])
         states = [self._text(s, float(texts[i]), bool(dropped[i])) for s, i in zip(samples, mine, strict=True)]
-        return {"latents": np.stack([s.latents for s in samples]).astype(np.float32), "text": self._padded(states)}
+        made = {"latents": np.stack([s.latents for s in samples]).astype(np.float32), "text": self._padded(states)}
+        return made | self._beside(samples)
 
     def sources(self) -> Mapping[str, str]:
         """The frozen parts, and the shards."""
@@ -86,6 +89,7 @@ class FootageObjective(VideoObjective):
             text=jnp.asarray(self._padded([s.text[0] for s in samples])),
             captions=captions,
             prompts=list(dict.fromkeys(captions))[: judge.SHOWN],
+            beside=jnp.asarray(beside["beside"]) if (beside := self._beside(samples)) else None,
         )
 
     def _picked(self, index: int) -> tuple[np.random.Generator, tuple[int, Shape], np.ndarray]:
@@ -93,6 +97,13 @@ class FootageObjective(VideoObjective):
         group = self.groups[int(rng.choice(len(self.groups), p=self._chances))]
         trained = self._numbers[group[0]][group[1]][0]
         return rng, group, trained[rng.integers(len(trained), size=self.config.batch)]
+
+    def _beside(self, samples: list[Sample]) -> dict[str, np.ndarray]:
+        """beside f32 [b, t, h, w, k], for models that take a picture so; nothing for others."""
+        if self.config.model.sample.image != "beside":
+            return {}
+        stored = np.stack([s.beside for s in samples if s.beside is not None]).astype(np.float32)
+        return {"beside": np.asarray(with_mask(jnp.asarray(stored), self.config.model.vae.temporal_factor))}
 
     def _text(self, sample: Sample, which: float, dropped: bool) -> np.ndarray:
         return self._empty if dropped else sample.text[int(which * len(sample.text))]
@@ -119,11 +130,19 @@ def _split(shards: Shards, shape: Shape, held_out: set[str]) -> tuple[np.ndarray
 
 
 def _check_model(shards: Shards, objective: VideoObjective) -> None:
-    made = {key: shards.index[key] for key in ("vae", "text")}
-    wanted = {"vae": digest(objective.model_config.vae), "text": digest(objective.model_config.text)}
-    if made != wanted:
-        other = " and ".join(key for key in made if made[key] != wanted[key])
+    """Raises ConfigError unless the shards were made with the parts that are there, weights and all."""
+    config, index = objective.model_config, shards.index
+    wanted: dict[str, str | bool] = {"vae": digest(config.vae), "text": digest(config.text)}
+    wanted |= {f"{part}_weights": folders.part_digest(objective.folder, part) for part in ("vae", "text_encoder")}
+    other = [
+        key.replace("_weights", "'s weights").replace("_", " ")
+        for key in wanted
+        if index.get(key, wanted[key]) != wanted[key]
+    ]
+    if (config.sample.image == "beside") != index.get("beside", False):
+        other.append("way to take a picture")
+    if other:
         raise ConfigError(
-            f"video.data: {shards.folder} was made by {shards.index['model']}, whose {other} differs from that in "
-            f"{objective.folder}; prepare it with that model"
+            f"video.data: {shards.folder} was made by a {index['model']} that differs from the one in "
+            f"{objective.folder} by {', '.join(other)}; prepare it with that one"
         )

@@ -41,8 +41,10 @@ class HeldOut:
     """Channels beside the latents, of models that take a picture so."""
 
 
-def figures(errors: Errors, model: DiT, clips: HeldOut, *, images: bool) -> dict[str, float]:
-    """Loss, and what it rises by when captions are exchanged between clips, by noise level.
+def figures(
+    errors: Errors, model: DiT, clips: HeldOut, *, within: tuple[float, float] = (0.0, 1.0), images: bool = False
+) -> dict[str, float]:
+    """Loss, and what it rises by when captions are exchanged between clips, by noise level: ``LEVELS`` of the range.
 
     With ``images`` also the loss of clips that are given their first frame.
     """
@@ -54,7 +56,7 @@ def figures(errors: Errors, model: DiT, clips: HeldOut, *, images: bool) -> dict
 
     found: dict[str, float] = {}
     x, none = clips.latents, jnp.zeros(len(clips.latents), bool)
-    for level in LEVELS:
+    for level in (round(within[0] + share * (within[1] - within[0]), 3) for share in LEVELS):
         s = jnp.full(len(x), level)
         noise = jax.random.normal(jax.random.key(int(1000 * level)), x.shape)
         right = float(mean(model, x, clips.text, s, noise, none, clips.beside))

@@ -52,7 +52,8 @@ def train(
     Raises TrainingError when ``config.guard`` ends the run, CheckpointError when the saved run is another one or cannot
     be read, or the last state could not be saved, ConfigError when the processes do not share the folder.
     """
-    folder = runs / config.model.name / ("lora" if config.lora.rank else config.objective)
+    low = "-low" if config.video.expert == "low" else ""
+    folder = runs / config.model.name / (("lora" if config.lora.rank else config.objective) + low)
     model_folder = runs / config.model.name / "model"
     folder.mkdir(parents=True, exist_ok=True)
     check_shared(folder)

@@ -19,8 +19,10 @@ from sorajax.weights import folder as folders
 from sorajax.weights.convert import LINEAR, Match, matches
 from sorajax.weights.dit import RULES, load_dit
 from sorajax.weights.find import find
+from sorajax.weights.lora import TRANSFORMER
 
-FILE = "lora.safetensors"
+FILE, LOW_FILE = "lora.safetensors", "lora-low.safetensors"
+"""The second is of the transformer for low noise levels, of models of two."""
 
 
 class Adapter(nnx.Module):
@@ -49,10 +51,10 @@ class LoraObjective:
         """Raises ConfigError if no kernel has one of the names in ``lora.targets``."""
         self.inner, self.options, self.batch, self.size = inner, config.lora, inner.batch, inner.size
         self.names, self.tokens, self.learned_from = inner.names, inner.tokens, inner.learned_from
-        self.result = inner.folder.parent / FILE
+        self.result = inner.folder.parent / (FILE if inner.part == "transformer" else LOW_FILE)
         base = nnx.eval_shape(lambda: inner.init(nnx.Rngs(0)))
         self.source = find(config.start) if config.start else inner.folder
-        load_dit(base, folders.load_part(self.source, "transformer"))
+        load_dit(base, folders.load_part(self.source, inner.part))
         self.frozen: Any = {"dit": base, "inner": inner.frozen}
         self.targets = {
             match.rule.theirs.replace("{layer}", "*").removesuffix(".weight"): match
@@ -68,7 +70,7 @@ class LoraObjective:
 
     def sources(self) -> Mapping[str, str]:
         """The inner objective's, and the transformer that is adapted."""
-        transformer = folders.part_digest(self.source, "transformer")
+        transformer = folders.part_digest(self.source, self.inner.part)
         return {**self.inner.sources(), "start": f"{transformer} {self.inner.sources().get('start', '')}"}
 
     def init(self, rngs: nnx.Rngs) -> Adapters:
@@ -114,4 +116,7 @@ class LoraObjective:
                 key = f"transformer.{name.replace('*', str(i))}"
                 tensors[f"{key}.lora_A.weight"] = np.ascontiguousarray(down[i].T)
                 tensors[f"{key}.lora_B.weight"] = np.ascontiguousarray(scale * up[i].T)
-        folders.write_tensors(self.result, tensors, {"format": "pt"})
+        about = {"format": "pt"}
+        if self.inner.config.video.expert:
+            about[TRANSFORMER] = "1" if self.inner.part == "transformer_2" else "0"
+        folders.write_tensors(self.result, tensors, about)

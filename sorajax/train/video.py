@@ -42,6 +42,8 @@ class VideoObjective:
         self.model_config = folders.load_config(folder)  # with the latents' statistics
         _check_stages(config.model, self.model_config, folder)
         _check_image(config)
+        self.levels = _levels(config)
+        self.part = "transformer_2" if config.video.expert == "low" else "transformer"
         self.text = nnx.eval_shape(lambda: TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0)))
         load_text(self.text, folders.load_part(folder, "text_encoder"))
         self.vae = nnx.eval_shape(lambda: VAE(self.model_config.vae, rngs=nnx.Rngs(0)))
@@ -59,7 +61,7 @@ class VideoObjective:
 
     def warm_start(self, model: DiT) -> None:
         """Fill a new model with the weights exported before."""
-        load_dit(model, folders.load_part(self.folder, "transformer"))
+        load_dit(model, folders.load_part(self.folder, self.part))
 
     def clips(self) -> tuple[np.ndarray, np.ndarray]:
         """Latents and coverage of the training clips, made on first use."""
@@ -125,7 +127,9 @@ class VideoObjective:
         level, noise = jax.random.split(key)
         text = batch["text"] if "text" in batch else jax.lax.stop_gradient(frozen(batch["ids"], batch["mask"]))
         x = batch["latents"]
-        s = flow.logit_normal_sigma(level, len(x), mean=options.sigma_mean, std=options.sigma_std, shift=options.shift)
+        s = flow.logit_normal_sigma(
+            level, len(x), mean=options.sigma_mean, std=options.sigma_std, shift=options.shift, within=self.levels
+        )
         given = jnp.zeros(len(x), bool)
         if options.image and x.shape[1] > self.config.model.dit.patch_size[0]:  # not of pictures
             given = jax.random.uniform(jax.random.fold_in(key, 1), (len(x),)) < options.image
@@ -159,10 +163,17 @@ class VideoObjective:
     def evaluate(self, model: DiT, step: int, folder: Path) -> dict[str, float]:
         """Validation loss and text gap by noise level, and samples of fixed prompts: a sheet, and signed clips.
 
-        Of a model that takes a picture there is a second sheet, of clips that begin as the held-out ones do.
+        Of a model that takes a picture there is a second sheet, of clips that begin as the held-out ones do. One of two
+        transformers is judged by its loss alone.
         """
-        clips, options = self.held_out(), self.config.model.sample
+        clips = self.held_out()
         images = self.config.video.image > 0 and clips.latents.shape[1] > self.config.model.dit.patch_size[0]
+        if not self.config.video.expert:
+            self._show(model, clips, step, folder, images)
+        return judge.figures(self._error, model, clips, within=self.levels, images=images)
+
+    def _show(self, model: DiT, clips: HeldOut, step: int, folder: Path, images: bool) -> None:
+        options = self.config.model.sample
         shown: list[tuple[str, list[str], jax.Array, Condition]] = []
         count = min(judge.SHOWN, len(clips.captions))
         if clips.beside is not None:
@@ -185,7 +196,6 @@ class VideoObjective:
                 signed=self.config.sample_clips,
                 facts={"training_step": step, **self.facts},
             )
-        return judge.figures(self._error, model, clips, images=images)
 
     def held_out(self) -> HeldOut:
         """Drawn clips beyond those of training."""
@@ -203,8 +213,19 @@ class VideoObjective:
 
     def export(self, model: DiT, folder: Path) -> None:
         """Write the transformer's weights, and the config with the latents' statistics as they were measured."""
-        folders.save_part(folder, "transformer", export_dit(model))
+        folders.save_part(folder, self.part, export_dit(model))
         folders.save_config(folder, dataclasses.replace(self.config.model, vae=self.model_config.vae))
+
+
+def _levels(config: TrainConfig) -> tuple[float, float]:
+    """The noise levels that are trained on: all, or those of one of two transformers."""
+    boundary, expert = config.model.sample.boundary, config.video.expert
+    if boundary is None and not expert:
+        return 0.0, 1.0
+    if boundary is None or not expert:
+        say = "one transformer; leave it out" if boundary is None else 'two; say which is trained, "high" or "low"'
+        raise ConfigError(f"video.expert: {config.model.name} has {say}")
+    return (boundary, 1.0) if expert == "high" else (0.0, boundary)
 
 
 def _check_image(config: TrainConfig) -> None:
@@ -222,7 +243,7 @@ def _check_image(config: TrainConfig) -> None:
 
 
 def _check_stages(wanted: ModelConfig, found: ModelConfig, folder: Path) -> None:
-    plain = dataclasses.replace(found.vae, latents_mean=(), latents_std=())
-    for part, same in (("text", wanted.text == found.text), ("vae", wanted.vae == plain)):
+    bare = lambda vae: dataclasses.replace(vae, latents_mean=(), latents_std=())  # noqa: E731 - as they were measured
+    for part, same in (("text", wanted.text == found.text), ("vae", bare(wanted.vae) == bare(found.vae))):
         if not same:
             raise ConfigError(f"model.{part}: {folder} holds one of other sizes; train that stage anew, or undo it")

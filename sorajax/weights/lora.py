@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from sorajax.errors import CheckpointError, InputError
@@ -39,6 +39,10 @@ _KEY = re.compile(
 )
 
 
+TRANSFORMER = "sorajax.transformer"
+"""In a file's metadata: which of a model's two transformers it is for, 0 or 1."""
+
+
 @dataclass
 class Change:
     """What is added to one weight [o, ...]: ``alpha / r up down``, or ``diff``."""
@@ -56,6 +60,8 @@ class Lora:
     path: Path
     digest: str
     changes: Mapping[str, Change] = field(repr=False)
+    transformer: int | None = None
+    """Which of two it says it is for."""
 
 
 def read(path: Path, model: DiT) -> Lora:
@@ -87,7 +93,9 @@ def read(path: Path, model: DiT) -> Lora:
         raise CheckpointError(f"{path}: {said}")
     if not changes:
         raise CheckpointError(f"{path} holds no LoRA; a file with keys such as ...lora_A.weight is expected")
-    return Lora(path, f"sha256:{file_digest(path)}", changes)
+    with safe_open(path, framework="numpy") as file:
+        said = (file.metadata() or {}).get(TRANSFORMER, "")
+    return Lora(path, f"sha256:{file_digest(path)}", changes, int(said) if said in ("0", "1") else None)
 
 
 class Adapters:

@@ -56,3 +56,14 @@ def test_the_loss_is_zero_at_the_target_and_weighs_samples():
     assert float(flow.loss(off, X0, NOISE)) == pytest.approx((1 + 4 + 9) / 3, rel=1e-5)
     assert float(flow.loss(off, X0, NOISE, jnp.array([0.0, 1.0, 2.0]))) == pytest.approx((4 + 18) / 3, rel=1e-5)
     assert flow.loss(off.astype(jnp.bfloat16), X0, NOISE).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("within", [(0.875, 1.0), (0.0, 0.875), (0.3, 0.6)])
+def test_levels_within_a_range_are_those_of_all_that_fall_into_it(within):
+    options = {"mean": 0.5, "std": 1.5, "shift": 3.0}
+    whole = np.asarray(flow.logit_normal_sigma(KEY, 200_000, **options))
+    wanted = whole[(whole >= within[0]) & (whole <= within[1])]
+    found = np.asarray(flow.logit_normal_sigma(KEY, 200_000, **options, within=within))
+    assert found.min() >= within[0] and found.max() <= within[1]
+    quantiles = np.linspace(0.05, 0.95, 10)
+    np.testing.assert_allclose(np.quantile(found, quantiles), np.quantile(wanted, quantiles), atol=0.01)
