@@ -1,5 +1,8 @@
 """Scenes begin where they were joined, and their figures tell black, still, restless and written-over ones apart."""
 
+import contextlib
+import errno
+import itertools
 from fractions import Fraction
 
 import av
@@ -13,11 +16,12 @@ from scenedetect import AdaptiveDetector, FrameTimecode
 
 from sorajax.errors import InputError
 from sorajax.footage.frames import read
-from sorajax.footage.scan import Cuts, scan
+from sorajax.footage.scan import Cuts, PassingError, scan
 from sorajax.footage.sources import Source, find
 from tests.footage import films
 
 FPS = films.FPS
+opened = av.open
 
 
 def scenes(path, **stretch):
@@ -173,6 +177,23 @@ def test_a_video_that_breaks_off_has_the_scenes_up_to_there(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     found = scenes(path)
     assert found[0].frames == 40 and len(found) == 2
+
+
+@pytest.mark.parametrize("fault", [OSError, av.error.OSError])
+def test_a_share_that_goes_away_while_a_video_is_read_does_not_make_it_shorter(tmp_path, monkeypatch, fault):
+    path = films.write(tmp_path / "a.mp4", films.scene(0, 40))
+
+    class Share:
+        def __init__(self, container):
+            self.container, self.streams, self.metadata = container, container.streams, container.metadata
+
+        def decode(self, stream):
+            yield from itertools.islice(self.container.decode(stream), 30)
+            raise fault(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(av, "open", lambda *_: contextlib.nullcontext(Share(opened(str(path)))))
+    with pytest.raises(PassingError, match="a.mp4 cannot be read: Input/output error; the next run tries again"):
+        scenes(path)
 
 
 @pytest.mark.parametrize(("data", "message"), [(b"", "cannot be decoded"), (b"no video at all", "cannot be decoded")])
