@@ -1,19 +1,27 @@
 """Scenes begin where they were joined, and their figures tell black, still, restless and written-over ones apart."""
 
+import contextlib
+import errno
+import itertools
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
+from scenedetect import AdaptiveDetector, FrameTimecode
 
 from sorajax.errors import InputError
 from sorajax.footage.frames import read
-from sorajax.footage.scan import scan
+from sorajax.footage.scan import Cuts, PassingError, scan
 from sorajax.footage.sources import Source, find
 from tests.footage import films
 
 FPS = films.FPS
+opened = av.open
 
 
 def scenes(path, **stretch):
@@ -27,7 +35,7 @@ def test_scenes_end_where_they_were_joined(tmp_path):
     assert [s.frames for s in found] == [20, 30, 16]
     assert [round(s.start * FPS) for s in found] == [0, 20, 50] and round(found[-1].end * FPS) == 66
     assert {(s.width, s.height, round(s.fps)) for s in found} == {(films.WIDTH, films.HEIGHT, FPS)}
-    assert len({s.hash for s in found}) == 3 and found[0].thumbnail.shape == (3, 192, 256, 3)
+    assert len({s.hash for s in found}) == 3 and found[0].thumbnail.shape == (3, 96, 128, 3)
 
 
 @pytest.mark.parametrize(("fps", "unsure"), [(30, 1), (60, 3)])
@@ -37,6 +45,55 @@ def test_at_high_rates_frames_beside_a_cut_belong_to_no_scene(tmp_path, fps, uns
     first, second = scenes(path)
     assert joined - unsure <= first.frames <= joined and joined <= round(second.start * fps) <= joined + unsure
     assert first.frames + second.frames >= joined + fps - unsure and round(first.fps) == fps
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(max_examples=20, deadline=None)
+def test_cuts_are_those_of_pyscenedetect(seed, count):
+    rng = np.random.default_rng(seed)
+    film = np.concatenate([films.scene(int(rng.integers(99)), int(rng.integers(4, 30))) for _ in range(count)])
+    own, other = Cuts(min_scene_len=8), AdaptiveDetector(min_scene_len=8)
+    found = []
+    for number, frame in enumerate(film):
+        planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420)
+        time = FrameTimecode(number, fps=16.0)
+        found.append(own.process_frame(time, planes))
+        assert found[-1] == other.process_frame(time, cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420))
+        assert own._frame_score == pytest.approx(other._frame_score)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "gif", "grey.png", "mp4", "full.mp4", "deep.mkv", "full.avi"])
+def test_figures_are_the_same_in_every_format(tmp_path, kind):
+    path, film = tmp_path / f"a.{kind}", films.scene(0, 2)
+    film[1] = 255 - film[0]
+    if kind.endswith(("png", "jpg", "webp")):
+        Image.fromarray(film[0]).convert("L" if "grey" in kind else "RGB").save(path, quality=98)
+    elif kind == "gif":
+        first, second = (Image.fromarray(frame).quantize(64) for frame in film)
+        first.save(path, save_all=True, append_images=[second], duration=125)
+    else:
+        codec, form = {
+            "mp4": ("libx264", "yuv420p"),
+            "full.mp4": ("libx264", "yuvj420p"),
+            "full.avi": ("mjpeg", "yuvj420p"),
+        }.get(kind, ("libx264", "yuv444p10le"))
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=8, options={"crf": "2"} if codec == "libx264" else {"q:v": "2"})
+            stream.width, stream.height, stream.pix_fmt = films.WIDTH, films.HEIGHT, form
+            for picture in film:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+    (scene,) = scenes(path)
+    grey = film @ [0.299, 0.587, 0.114]
+    moving = not kind.endswith(("png", "jpg", "webp"))
+    assert scene.luma == pytest.approx(grey.mean() if moving else grey[0].mean(), abs=3)
+    if moving:
+        assert scene.motion == pytest.approx(np.abs(grey[1] - grey[0]).mean(), abs=4)
+    if "grey" not in kind:
+        assert np.abs(scene.thumbnail[0].astype(int) - film[0]).mean() < 8
+        (source,) = find([path])
+        (frame,) = read(source, 0.0, 8, 1, (films.WIDTH, films.HEIGHT))
+        assert np.abs(frame.astype(int) - film[0]).mean() < 8
 
 
 def test_a_stretch_of_a_video_is_scanned_alone(tmp_path):
@@ -109,7 +166,7 @@ def test_a_change_of_size_begins_a_scene(tmp_path):
     assert [(s.width, s.height) for s in found] == [(128, 96), (192, 96), (64, 64), (128, 96), (64, 64)]
     assert [s.frames for s in found] == [20, 25, 1, 9, 31]
     assert [round(s.start * FPS) for s in found] == [0, 20, 45, 46, 55] and round(found[-1].end * FPS) == 86
-    assert [s.thumbnail.shape[1:3] for s in found[:3]] == [(192, 256), (128, 256), (256, 256)]
+    assert [s.thumbnail.shape[1:3] for s in found[:3]] == [(96, 128), (96, 192), (64, 64)]
     (source,) = find([path])
     frames = read(source, found[1].start, FPS, 5, (96, 48)).astype(int)
     assert np.abs(frames - wide[:5, ::2, ::2]).mean() < 12
@@ -120,6 +177,23 @@ def test_a_video_that_breaks_off_has_the_scenes_up_to_there(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     found = scenes(path)
     assert found[0].frames == 40 and len(found) == 2
+
+
+@pytest.mark.parametrize("fault", [OSError, av.error.OSError])
+def test_a_share_that_goes_away_while_a_video_is_read_does_not_make_it_shorter(tmp_path, monkeypatch, fault):
+    path = films.write(tmp_path / "a.mp4", films.scene(0, 40))
+
+    class Share:
+        def __init__(self, container):
+            self.container, self.streams, self.metadata = container, container.streams, container.metadata
+
+        def decode(self, stream):
+            yield from itertools.islice(self.container.decode(stream), 30)
+            raise fault(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(av, "open", lambda *_: contextlib.nullcontext(Share(opened(str(path)))))
+    with pytest.raises(PassingError, match="a.mp4 cannot be read: Input/output error; the next run tries again"):
+        scenes(path)
 
 
 @pytest.mark.parametrize(("data", "message"), [(b"", "cannot be decoded"), (b"no video at all", "cannot be decoded")])
