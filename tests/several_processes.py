@@ -17,6 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 import sorajax
+from sorajax.data.shards import Shards
 from sorajax.data.world import WorldConfig
 from sorajax.errors import SorajaxError, TrainingError
 from sorajax.hosts import arrays
@@ -24,6 +25,7 @@ from sorajax.hosts.links import exit_now
 from sorajax.hosts.start import join
 from sorajax.mesh import make_mesh
 from sorajax.train.config import MeshConfig, OptimizerConfig, TrainConfig, VideoConfig
+from sorajax.train.footage import FootageObjective
 from sorajax.train.loop import train
 from sorajax.train.video import VideoObjective
 from tests import tiny
@@ -62,6 +64,7 @@ def work(runs: Path, sizes: dict[str, int], until: int) -> None:
 
     VideoObjective.batch = told  # pyright: ignore[reportAttributeAccessIssue]
     train(dataclasses.replace(VIDEO, mesh=MeshConfig(**sizes)), runs=runs, progress=False)
+    read = footage(runs, sizes)
     pipe = sorajax.load(runs.parent / "tiny", mesh=make_mesh(**sizes))
     kernel = pipe.dit.blocks.ffn_in.kernel.get_value()
     latents = pipe.sample(PROMPTS, seed=3)
@@ -69,12 +72,30 @@ def work(runs: Path, sizes: dict[str, int], until: int) -> None:
     np.savez(
         runs / f"work-{jax.process_index()}.npz",
         rows=sorted(made),
+        read=read,
         parts=kernel.size // kernel.addressable_shards[0].data.size,
         latents=latents,
         frames=frames,
         seed=arrays.broadcast(100 + jax.process_index()),
         processes=jax.process_count(),
     )
+
+
+def footage(runs: Path, sizes: dict[str, int]) -> list[int]:
+    """Three steps on shards; how many clips this process read for each batch."""
+    counts, read = [], Shards.read
+
+    def told(self: Shards, shape: Any, numbers: Any) -> Any:
+        counts.append(len(numbers))
+        return read(self, shape, numbers)
+
+    Shards.read = told  # pyright: ignore[reportAttributeAccessIssue]
+    FootageObjective.evaluate = lambda *_: {}  # pyright: ignore[reportAttributeAccessIssue] - it reads too
+    video = VideoConfig(data=(str(runs.parent / "shards"),))
+    model = dataclasses.replace(tiny.CONFIG, name="real")
+    config = dataclasses.replace(VIDEO, model=model, video=video, steps=3, mesh=MeshConfig(**sizes))
+    train(dataclasses.replace(config, start=str(runs.parent / "tiny")), runs=runs, progress=False)
+    return counts
 
 
 def hold(latest: int) -> None:

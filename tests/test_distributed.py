@@ -70,9 +70,9 @@ class Job:
             process.wait()
 
 
-def losses(runs):
-    records = [json.loads(line) for line in (runs / "tiny" / "video" / "log.jsonl").read_text().splitlines()]
-    records = [record for record in records if "event" not in record]
+def losses(runs, model="tiny"):
+    records = [json.loads(line) for line in (runs / model / "video" / "log.jsonl").read_text().splitlines()]
+    records = [record for record in records if "loss" in record and "event" not in record]
     assert [r["step"] for r in records] == list(range(1, len(records) + 1))  # written once, by one process
     return [r["loss"] for r in records]
 
@@ -81,6 +81,7 @@ def losses(runs):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
     tiny.write(folder / "tiny")
+    tiny.write_shards(folder / "shards", 40)
     for runs in ("one", "several"):
         shutil.copytree(folder / "tiny", folder / runs / "tiny" / "model")
     return folder
@@ -108,6 +109,7 @@ def two(root, folder, alone):
     try:
         job.wait_until_all_worked()
         job.found, job.losses = job.results(), losses(folder / "several")
+        job.real = losses(folder / "several", "real")
         yield job
     finally:
         job.close()
@@ -116,10 +118,12 @@ def two(root, folder, alone):
 @pytest.fixture(scope="module")
 def four(root, folder, two):
     """Four processes go on from the checkpoint of the two, on another mesh."""
+    shutil.rmtree(folder / "several" / "real")
     job = Job(root, "hold", folder / "several", 4, until=len(two.losses) + 1, data=2, fsdp=2)
     try:
         job.wait_until_all_worked()
         job.found, job.losses = job.results(), losses(folder / "several")
+        job.real = losses(folder / "several", "real")
         yield job
     finally:
         job.close()
@@ -142,6 +146,13 @@ def test_the_losses_are_those_of_one_process_also_after_resuming_with_another_nu
     assert 0 < len(two.losses) < len(four.losses) <= len(expected)
     np.testing.assert_allclose(four.losses, expected[: len(four.losses)], rtol=1e-5)
     assert four.losses[: len(two.losses)] == two.losses
+
+
+def test_of_shards_each_process_reads_its_share_alone(one, several):
+    share = 8 // len(several.processes)
+    assert all(set(found["read"].tolist()) == {share} for found in several.found)
+    np.testing.assert_allclose(several.real, losses(one.runs, "real"), rtol=1e-5)
+    assert len(several.real) == 3
 
 
 def test_every_process_gets_the_clip_of_one_process_whole(one, several):

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 from flax import nnx
 
-from sorajax.config import DiTConfig, ModelConfig, SampleConfig, TextConfig, VAEConfig
+from sorajax.config import DiTConfig, ModelConfig, SampleConfig, TextConfig, VAEConfig, digest
+from sorajax.data import shards
+from sorajax.data.shards import Sample
 from sorajax.models.dit import DiT
 from sorajax.models.text import TextEncoder
 from sorajax.models.vae import VAE
@@ -125,6 +127,25 @@ def write(folder: Path, config: ModelConfig = CONFIG, seed: int = 0) -> Path:
     folders.save_part(folder, "vae", export_vae(vae), dtype="float32")
     (folder / folders.TOKENIZER).parent.mkdir(exist_ok=True)
     shutil.copy(TOKENIZER, folder / folders.TOKENIZER)
+    return folder
+
+
+def write_shards(folder: Path, count: int, seed: int = 0) -> Path:
+    """Write shards of so many random clips for the tiny model."""
+    rng, shape = np.random.default_rng(seed), (3, 2, 2)
+    samples = [
+        Sample(
+            rng.standard_normal((*shape, 8)).astype(np.float16),
+            (rng.standard_normal((5, 16)).astype(np.float16),),
+            {"source": f"{i}.mp4", "start": 0.0, "captions": ["a dog"]},
+        )
+        for i in range(count)
+    ]
+    path = shards.file(shape, 0)
+    size = shards.write(folder / path, samples)
+    about = {"model": "tiny", "vae": digest(CONFIG.vae), "text": digest(CONFIG.text), "fps": 8, "left_out": []}
+    about |= {"sources": {"3x2x2": [sample.about["source"] for sample in samples]}}
+    shards.finish(folder, {shape: {path.name: size}}, about)
     return folder
 
 

@@ -12,9 +12,6 @@ from safetensors.numpy import load_file
 import provenance
 import sorajax
 from sorajax.cli import main
-from sorajax.config import digest
-from sorajax.data import shards
-from sorajax.data.shards import Sample
 from sorajax.errors import CheckpointError, ConfigError
 from sorajax.train.config import LoraConfig, OptimizerConfig, TrainConfig, VideoConfig
 from sorajax.train.loop import make_objective, train
@@ -27,21 +24,7 @@ from tests import tiny
 def config(tmp_path, monkeypatch):
     """A run on random latents, without the pictures of evaluation."""
     monkeypatch.setattr(VideoObjective, "evaluate", lambda *_: {})
-    rng = np.random.default_rng(0)
-    samples = [
-        Sample(
-            rng.standard_normal((3, 2, 2, 8)).astype(np.float16),
-            (rng.standard_normal((5, 16)).astype(np.float16),),
-            {"source": f"{i}.mp4", "start": 0.0, "captions": ["a dog"], "flipped": False},
-        )
-        for i in range(6)
-    ]
-    shape = (3, 2, 2)
-    path = shards.file(shape, 0)
-    size = shards.write(tmp_path / "shards" / path, samples)
-    about = {"model": "tiny", "vae": digest(tiny.CONFIG.vae), "text": digest(tiny.CONFIG.text), "fps": 8}
-    about |= {"left_out": [], "sources": {"3x2x2": [s.about["source"] for s in samples]}}
-    shards.finish(tmp_path / "shards", {shape: {path.name: size}}, about)
+    tiny.write_shards(tmp_path / "shards", 6)
     tiny.write(tmp_path / "given")
     return TrainConfig(
         objective="video",
