@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,9 +27,7 @@ def _within(equation: Any, times: int = 1, devices: int = 1) -> Iterator[tuple[A
     elif name == "cond":
         yield from equations(_branch(params), times, devices)
     elif name == "shard_map":
-        sizes = dict(params["mesh"].shape)
-        manual = math.prod(sizes[axis] for axis in params.get("manual_axes", sizes))
-        yield from equations(params["jaxpr"], times, devices * manual)
+        yield from equations(params["jaxpr"], times, devices * _manual(params))
     else:
         inner = [j for value in params.values() for j in _jaxprs(value)]
         # A rule for derivatives travels along as a second program that does not run.
@@ -39,6 +37,24 @@ def _within(equation: Any, times: int = 1, devices: int = 1) -> Iterator[tuple[A
             yield from equations(one, times, devices)
         if not inner:
             yield equation, times, devices
+
+
+def _manual(params: dict[str, Any]) -> int:
+    """How many devices run the inside of a ``shard_map``."""
+    sizes = dict(params["mesh"].shape)
+    return math.prod(sizes[axis] for axis in params.get("manual_axes", sizes))
+
+
+def _consts_and_carries(equation: Any, body: Any) -> tuple[int, int]:
+    """How many of a scan's inputs are given to each round alike, and how many go from one to the next.
+
+    Read from shapes, as its parameters are not the same in all versions of JAX: inside, the others lack an axis.
+    """
+    alike = [
+        len([a for a, b in zip(*pair, strict=True) if len(a.aval.shape) == len(b.aval.shape)])
+        for pair in ((equation.invars, body.invars), (equation.outvars, body.outvars))
+    ]
+    return alike[0] - alike[1], alike[1]
 
 
 def _branch(params: dict[str, Any]) -> Any:
@@ -62,19 +78,48 @@ def flops(jaxpr: Any) -> float:
 
 
 def of_training(jaxpr: Any, trained: int) -> float:
-    """FLOPs that a step of training is worth whose loss ``jaxpr`` is: three times those of what depends on its first
-    ``trained`` inputs (forwards, and backwards for inputs and weights), once those of the rest.
+    """FLOPs that a step of training is worth whose loss ``jaxpr`` is; its first ``trained`` inputs are trained.
 
-    What is computed again to save memory is not in it, so that rates compare (PaLM, arXiv 2204.02311, appendix B).
+    A product is made once forwards, and once backwards for each of its operands that depends on what is trained: three
+    times in all where both do, twice where one is a frozen weight. What is computed again to save memory is not in it,
+    so that rates compare (PaLM, arXiv 2204.02311, appendix B).
     """
-    reached = {id(v) for v in jaxpr.invars[:trained]}
+    return _training(jaxpr, [i < trained for i in range(len(jaxpr.invars))])[0]
+
+
+def _training(jaxpr: Any, given: Sequence[bool]) -> tuple[float, list[bool]]:
+    """FLOPs of a program some of whose inputs depend on what is trained, and which of its outputs do."""
+    depends = {id(var) for var, does in zip(jaxpr.invars, given, strict=True) if does}
     total = 0.0
     for equation in jaxpr.eqns:
-        depends = any(id(v) in reached for v in equation.invars)
-        reached |= {id(v) for v in equation.outvars} if depends else set()
-        count = sum(of_equation(e) * times * devices for e, times, devices in _within(equation))
-        total += (3 if depends else 1) * count
-    return total
+        inputs = [id(var) in depends for var in equation.invars]
+        count, outputs = _training_of(equation, inputs)
+        total += count
+        depends |= {id(var) for var, does in zip(equation.outvars, outputs, strict=True) if does}
+    return total, [id(var) in depends for var in jaxpr.outvars]
+
+
+def _training_of(equation: Any, inputs: list[bool]) -> tuple[float, list[bool]]:
+    name, params = equation.primitive.name, equation.params
+    every = [any(inputs)] * len(equation.outvars)
+    if name == "scan":
+        body = params["jaxpr"].jaxpr
+        consts, carries = _consts_and_carries(equation, body)
+        while True:  # what is carried may come to depend on what is trained in a later round
+            count, outputs = _training(body, inputs)
+            later = [a or b for a, b in zip(inputs[consts : consts + carries], outputs, strict=False)]
+            if later == inputs[consts : consts + carries]:
+                return params["length"] * count, outputs
+            inputs = inputs[:consts] + later + inputs[consts + carries :]
+    inner = _branch(params) if name == "cond" else next((j for v in params.values() for j in _jaxprs(v)), None)
+    if name == "pallas_call" or inner is None:
+        return of_equation(equation) * (1 + sum(inputs[:2])), every
+    own = inputs[1:] if name == "cond" else inputs
+    if len(inner.invars) != len(own):  # a loop of unknown length, or what is not known here: all depends on all
+        own = [any(inputs)] * len(inner.invars)
+    count, outputs = _training(inner, own)
+    times = _manual(params) if name == "shard_map" else 1
+    return times * count, outputs if len(outputs) == len(every) else every
 
 
 def of_equation(equation: Any) -> float:

@@ -7,13 +7,17 @@ import jax.numpy as jnp
 from flax import nnx
 
 from sorajax.mesh import param
+from sorajax.models.adapted import Adapted
 from sorajax.models.quantised import Quantised
 
 F32 = jnp.dtype(jnp.float32)
 
 
-def matmul(x: jax.Array, w: jax.Array | Quantised, dtype: jnp.dtype) -> jax.Array:
+def matmul(x: jax.Array, w: jax.Array | Quantised | Adapted, dtype: jnp.dtype) -> jax.Array:
     """x [..., i] times w [i, o] -> f32 [..., o]: operands in ``dtype``, sums in f32, backward too."""
+    if isinstance(w, Adapted):
+        change = matmul(matmul(x, w.down, dtype), w.up, dtype)
+        return matmul(x, jax.lax.stop_gradient(w.kernel), dtype) + w.scale * change
     if isinstance(w, Quantised):
         if w.both:
             return w.product(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], w.shape[-1])

@@ -3,14 +3,18 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from sorajax.config import digest
 from sorajax.data.shards import Sample, Shape, Shards
 from sorajax.diffusion.condition import with_mask
 from sorajax.errors import ConfigError
+from sorajax.hosts.arrays import gather
 from sorajax.train import judge
 from sorajax.train.config import TrainConfig
 from sorajax.train.judge import HeldOut
@@ -24,10 +28,9 @@ HELD_OUT = 32
 class FootageObjective(VideoObjective):
     """Batches of one shape each, drawn by the number of samples of that shape and the weight of their folder."""
 
-    def __init__(self, config: TrainConfig, folder: Path):
+    def __init__(self, config: TrainConfig, folder: Path, mesh: Mesh | None = None):
         """Raises InputError for shards that cannot be used, ConfigError for those of another model."""
-        super().__init__(config, folder)
-        self.frozen = ()  # text states are on disk
+        super().__init__(config, folder, mesh)
         self.shards = [Shards(Path(path)) for path in config.video.data]
         for shards in self.shards:
             _check_model(shards, self)
@@ -43,7 +46,8 @@ class FootageObjective(VideoObjective):
                 self.groups.append((i, shape))
                 chances.append(weights[i] * len(trained) / count)
         self._chances = np.array(chances) / sum(chances)
-        self._empty = np.asarray(self.states([""])[0, :1], np.float16)
+        self._empty = np.asarray(gather(self.states([""]))[0, :1], np.float16)
+        del self.text  # nothing else needs it: text states are on disk
 
     def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
         """latents f32 [b, t, h, w, c], text f32 [b, l, d]; a function of the seed and the index."""
@@ -61,6 +65,11 @@ class FootageObjective(VideoObjective):
         """The frozen parts, and the shards."""
         made = "".join(shards.digest() for shards in self.shards)
         return {**super().sources(), "video.data": hashlib.sha256(made.encode()).hexdigest()}
+
+    @property
+    def frozen(self) -> Any:
+        """Nothing: text states are on disk."""
+        return ()
 
     def learned_from(self) -> list[str]:
         """Each folder, with what is in it."""
@@ -84,11 +93,13 @@ class FootageObjective(VideoObjective):
         spread = np.linspace(0, len(numbers) - 1, 32).astype(int)
         samples = self.shards[i].read(shape, [int(n) for n in numbers[spread]])
         captions = [s.about["captions"][0] for s in samples]
+        shown = [captions.index(caption) for caption in dict.fromkeys(captions)][: judge.SHOWN]
         return HeldOut(
             latents=jnp.asarray(np.stack([s.latents for s in samples]), jnp.float32),
             text=jnp.asarray(self._padded([s.text[0] for s in samples])),
             captions=captions,
-            prompts=list(dict.fromkeys(captions))[: judge.SHOWN],
+            prompts=[captions[i] for i in shown],
+            shown=jnp.asarray(self._padded([samples[i].text[0] for i in shown])),
             beside=jnp.asarray(beside["beside"]) if (beside := self._beside(samples)) else None,
         )
 
@@ -97,6 +108,10 @@ class FootageObjective(VideoObjective):
         group = self.groups[int(rng.choice(len(self.groups), p=self._chances))]
         trained = self._numbers[group[0]][group[1]][0]
         return rng, group, trained[rng.integers(len(trained), size=self.config.batch)]
+
+    def empty(self) -> jax.Array:
+        """The text states of no prompt, f32 [1, l, d]."""
+        return jnp.asarray(self._padded([self._empty]))
 
     def _beside(self, samples: list[Sample]) -> dict[str, np.ndarray]:
         """beside f32 [b, t, h, w, k], for models that take a picture so; nothing for others."""

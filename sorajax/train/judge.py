@@ -36,7 +36,9 @@ class HeldOut:
     """States f32 [b, l, d]."""
     captions: list[str]
     prompts: list[str]
-    """Of the sheet of samples."""
+    """Of the sheet of samples, and"""
+    shown: jax.Array
+    """their states f32 [k, l, d]."""
     beside: jax.Array | None = None
     """Channels beside the latents, of models that take a picture so."""
 

@@ -72,8 +72,8 @@ def _train(
     progress: bool,
     accept: Sequence[str],
 ) -> Path:
-    objective = make_objective(config, model_folder)
     mesh = meshes.make_mesh(**dataclasses.asdict(config.mesh))
+    objective = make_objective(config, model_folder, mesh)
     optimizer = make_optimizer(config.optimizer, config.steps)
 
     sources = objective.sources()
@@ -196,8 +196,8 @@ def _train(
     return objective.result
 
 
-def make_objective(config: TrainConfig, model_folder: Path) -> Objective:
-    """The objective that a config names. Imported here, as each brings its own models."""
+def make_objective(config: TrainConfig, model_folder: Path, mesh: Mesh | None = None) -> Objective:
+    """The objective that a config names, its frozen parts on the mesh. Imported here, as each brings its own models."""
     if config.objective == "text":
         from sorajax.train.text import TextObjective
 
@@ -210,7 +210,7 @@ def make_objective(config: TrainConfig, model_folder: Path) -> Objective:
     from sorajax.train.lora import LoraObjective
     from sorajax.train.video import VideoObjective
 
-    objective = (FootageObjective if config.video.data else VideoObjective)(config, model_folder)
+    objective = (FootageObjective if config.video.data else VideoObjective)(config, model_folder, mesh)
     return LoraObjective(objective, config) if config.lora.rank else objective
 
 

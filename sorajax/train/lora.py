@@ -11,13 +11,15 @@ from flax import nnx
 
 from sorajax.errors import ConfigError
 from sorajax.mesh import param
+from sorajax.models.adapted import Adapted
 from sorajax.models.dit import DiT
+from sorajax.models.quantised import Quantised
 from sorajax.train.config import TrainConfig
 from sorajax.train.step import Metrics
 from sorajax.train.video import VideoObjective
 from sorajax.weights import folder as folders
 from sorajax.weights.convert import LINEAR, Match, matches
-from sorajax.weights.dit import RULES, load_dit
+from sorajax.weights.dit import RULES
 from sorajax.weights.find import find
 from sorajax.weights.lora import TRANSFORMER
 
@@ -52,9 +54,10 @@ class LoraObjective:
         self.inner, self.options, self.batch, self.size = inner, config.lora, inner.batch, inner.size
         self.names, self.tokens, self.learned_from = inner.names, inner.tokens, inner.learned_from
         self.result = inner.folder.parent / (FILE if inner.part == "transformer" else LOW_FILE)
-        base = nnx.eval_shape(lambda: inner.init(nnx.Rngs(0)))
         self.source = find(config.start) if config.start else inner.folder
-        load_dit(base, folders.load_part(self.source, inner.part))
+        kinds = config.dtype, config.lora.weights or None  # nothing of the kernels is trained: as products take them
+        base = folders.load_model(self.source, inner.part, config.model, inner.mesh, *kinds)
+        base.remat = config.remat
         self.frozen: Any = {"dit": base, "inner": inner.frozen}
         self.targets = {
             match.rule.theirs.replace("{layer}", "*").removesuffix(".weight"): match
@@ -80,31 +83,30 @@ class LoraObjective:
     def warm_start(self, model: Adapters) -> None:
         """The transformer is that of the model folder in any case; adapters begin anew."""
 
-    def merged(self, model: Adapters, dit: DiT) -> DiT:
-        """The transformer with what the adapters add to its kernels."""
+    def adapted(self, model: Adapters, dit: DiT) -> DiT:
+        """The transformer with the adapters beside its kernels."""
         scale = (self.options.alpha or self.options.rank) / self.options.rank
 
-        def one(path: Any, leaf: jax.Array) -> jax.Array:
+        def one(path: Any, leaf: Any) -> Any:
             name = self._paths.get(tuple(getattr(part, "name", "") for part in path[:-1]))
             if name is None:
                 return leaf
             adapter = model.by_name[name]
-            added = jnp.einsum("lir,lro->lio", adapter.down[...], adapter.up[...])
-            return (leaf + scale * added).astype(leaf.dtype)
+            return Adapted(leaf, adapter.down[...], adapter.up[...], scale)
 
-        return jax.tree_util.tree_map_with_path(one, dit)
+        return jax.tree_util.tree_map_with_path(one, dit, is_leaf=lambda leaf: isinstance(leaf, Quantised))
 
     def loss(
         self, model: Adapters, frozen: Any, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         """The inner objective's, of the transformer with its adapters."""
-        return self.inner.loss(self.merged(model, frozen["dit"]), frozen["inner"], batch, key)
+        return self.inner.loss(self.adapted(model, frozen["dit"]), frozen["inner"], batch, key)
 
     def evaluate(self, model: Adapters, step: int, folder: Path) -> dict[str, float]:
         """The inner objective's, of the transformer with its adapters."""
         if self.result.is_file():
             self.inner.facts = {"loras": [{"name": self.result.stem, "digest": folders.file_digest(self.result)}]}
-        return self.inner.evaluate(jax.jit(self.merged)(model, self.frozen["dit"]), step, folder)
+        return self.inner.evaluate(self.adapted(model, self.frozen["dit"]), step, folder)
 
     def export(self, model: Adapters, folder: Path) -> None:
         """Write the adapters with the keys of diffusers and PEFT beside the model folder; alpha is multiplied in."""

@@ -28,10 +28,13 @@ KERNELS = ("kernel", "patch_kernel", "embedding")
 class Objective(Protocol):
     """What is trained, on what, and how it is judged."""
 
-    frozen: Any
-    """Pytree of models that the loss uses but does not train."""
     result: Path
     """The folder or file that ``export`` writes, for whoever samples."""
+
+    @property
+    def frozen(self) -> Any:
+        """Pytree of models that the loss uses but does not train."""
+        ...
 
     def init(self, rngs: nnx.Rngs) -> nnx.Module:
         """A new model."""

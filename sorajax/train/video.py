@@ -1,6 +1,7 @@
 """The transformer's objective: the velocity of the world's clips in latent space, told by their captions."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from sorajax.config import ModelConfig, digest
 from sorajax.data.world import EVALUATION, World
 from sorajax.diffusion import flow
 from sorajax.diffusion.condition import NONE, Condition
 from sorajax.errors import ConfigError
+from sorajax.mesh import make_mesh
 from sorajax.models.dit import DiT
-from sorajax.models.text import TextEncoder
 from sorajax.models.tokenizer import Tokenizer
-from sorajax.models.vae import VAE
 from sorajax.train import judge
 from sorajax.train.config import TrainConfig
 from sorajax.train.judge import HeldOut
@@ -27,32 +28,39 @@ from sorajax.train.latents import cached
 from sorajax.train.step import Metrics
 from sorajax.weights import folder as folders
 from sorajax.weights.dit import export_dit, load_dit
-from sorajax.weights.text import load_text
-from sorajax.weights.vae import load_vae
 
 
 class VideoObjective:
     """Flow matching on cached latents; the text encoder and the autoencoder are frozen."""
 
-    def __init__(self, config: TrainConfig, folder: Path):
-        """Raises CheckpointError if a stage before was not trained, ConfigError if it has other sizes."""
+    def __init__(self, config: TrainConfig, folder: Path, mesh: Mesh | None = None):
+        """The frozen parts lie on the mesh; by default on one device.
+
+        Raises CheckpointError if a stage before was not trained, ConfigError if it has other sizes.
+        """
         self.config, self.folder, self.result = config, folder, folder
+        self.mesh = mesh or make_mesh(data=1, devices=jax.local_devices()[:1])
         self.world = World(config.world)
-        dtype = jnp.dtype(config.dtype)
         self.model_config = folders.load_config(folder)  # with the latents' statistics
         _check_stages(config.model, self.model_config, folder)
         _check_image(config)
         self.levels = _levels(config)
         self.part = "transformer_2" if config.video.expert == "low" else "transformer"
-        self.text = nnx.eval_shape(lambda: TextEncoder(config.model.text, dtype=dtype, rngs=nnx.Rngs(0)))
-        load_text(self.text, folders.load_part(folder, "text_encoder"))
-        self.vae = nnx.eval_shape(lambda: VAE(self.model_config.vae, rngs=nnx.Rngs(0)))
-        load_vae(self.vae, folders.load_part(folder, "vae"))
+        self.vae = folders.load_model(folder, "vae", self.model_config, self.mesh)
         self.tokenizer = Tokenizer(folder / folders.TOKENIZER)
-        self.frozen: Any = self.text
         self.facts: dict[str, Any] = {}
         """What the manifests of samples say besides."""
         self._clips: tuple[np.ndarray, np.ndarray] | None = None
+
+    @functools.cached_property
+    def text(self) -> Any:
+        """The text encoder, on the mesh."""
+        return folders.load_model(self.folder, "text_encoder", self.config.model, self.mesh, self.config.dtype)
+
+    @property
+    def frozen(self) -> Any:
+        """What the loss uses and does not train: the text encoder."""
+        return self.text
 
     def init(self, rngs: nnx.Rngs) -> DiT:
         """A new transformer."""
@@ -179,13 +187,13 @@ class VideoObjective:
         if clips.beside is not None:
             shown.append(("", clips.captions[:count], clips.text[:count], Condition(beside=clips.beside[:count])))
         else:
-            shown.append(("", clips.prompts, self.states(clips.prompts), NONE))
+            shown.append(("", clips.prompts, clips.shown, NONE))
         if images:
             first = clips.latents[:count, : self.config.model.dit.patch_size[0]]
             shown.append(("-image", clips.captions[:count], clips.text[:count], Condition(first=first)))
         for suffix, prompts, text, condition in shown:
-            shape, empty = clips.latents.shape[1:], self.states([""])
-            made = judge.samples(model, self.vae, options, text, empty, shape, condition=condition)
+            shape = clips.latents.shape[1:]
+            made = judge.samples(model, self.vae, options, text, self.empty(), shape, condition=condition)
             judge.show(
                 made,
                 prompts,
@@ -204,7 +212,13 @@ class VideoObjective:
         latents = jax.jit(lambda m, x: m.normalise(m.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))(self.vae, frames)
         caption = lambda specs: [self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)]  # noqa: E731
         shown, captions = self.world.held_out_specs()[:24:3] + specs[:8], caption(specs)
-        return HeldOut(latents=latents, text=self.states(captions), captions=captions, prompts=caption(shown))
+        prompts = caption(shown)
+        states = self.states(captions), self.states(prompts)
+        return HeldOut(latents=latents, text=states[0], captions=captions, prompts=prompts, shown=states[1])
+
+    def empty(self) -> jax.Array:
+        """The text states of no prompt, f32 [1, l, d]."""
+        return self.states([""])
 
     def states(self, prompts: list[str]) -> jax.Array:
         """Text states f32 [b, l, d] of prompts."""

@@ -63,14 +63,29 @@ def test_a_kernel_counts_its_grid_or_what_its_author_says():
     assert flops(call(16, said), X) == 123
 
 
-def test_training_is_worth_three_passes_of_what_depends_on_the_weights():
+def test_a_frozen_weight_is_worth_two_passes_also_in_a_loop():
+    def loss(adapters, kernels, x):
+        def block(x, layer):
+            kernel, adapter = layer
+            return jnp.tanh(x @ kernel + (x @ adapter) @ adapter.T), None
+
+        return jnp.sum(jax.lax.scan(jax.checkpoint(block), x, (kernels, adapters))[0])
+
+    adapters, kernels = jax.ShapeDtypeStruct((5, 32, 4), jnp.float32), jax.ShapeDtypeStruct((5, 32, 32), jnp.float32)
+    jaxpr = jax.make_jaxpr(loss)(adapters, kernels, X).jaxpr
+    # The clip depends on an adapter from the first block's output on, so the whole loop is taken to.
+    assert flops_of.of_training(jaxpr, 1) == 5 * (2 * 2 * 64 * 32 * 32 + 3 * 2 * (2 * 64 * 32 * 4))
+
+
+def test_a_product_is_made_again_for_each_operand_that_is_trained():
     def loss(weights, frozen, x):
         features = jnp.tanh(x @ frozen)  # once: nothing of it is trained
         return jnp.sum((features @ weights) ** 2)
 
     weights, frozen = jax.ShapeDtypeStruct((32, 8), jnp.float32), jax.ShapeDtypeStruct((32, 32), jnp.float32)
     jaxpr = jax.make_jaxpr(loss)(weights, frozen, X).jaxpr
-    assert flops_of.of_training(jaxpr, 1) == 2 * 64 * 32 * 32 + 3 * 2 * 64 * 32 * 8
+    # The features depend on nothing that is trained: they get no gradient, and the weights do.
+    assert flops_of.of_training(jaxpr, 1) == 2 * 64 * 32 * 32 + 2 * 2 * 64 * 32 * 8
 
 
 def test_a_tally_counts_each_call_while_it_is_open():

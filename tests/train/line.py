@@ -73,4 +73,4 @@ class Line:
 def stand_in(monkeypatch, poison: tuple[int, ...] = ()) -> None:
     """Runs train ``Line``."""
     made = type("Poisoned", (Line,), {"poison": poison})
-    monkeypatch.setattr(loop, "make_objective", lambda config, folder: made(config, folder))
+    monkeypatch.setattr(loop, "make_objective", lambda config, folder, mesh: made(config, folder))

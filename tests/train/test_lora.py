@@ -66,7 +66,7 @@ def test_a_run_writes_a_file_that_a_pipeline_loads_and_leaves_the_transformer_al
     pipe = sorajax.load(tmp_path / "given")
     pipe.load_lora(file)
     objective = make_objective(config, tmp_path / "runs" / "tiny" / "model")
-    dit = objective.merged(_filled(objective, load_file(file)), objective.frozen["dit"])
+    dit = objective.adapted(_filled(objective, load_file(file)), objective.frozen["dit"])
     x, t = jax.random.normal(jax.random.key(0), (1, 3, 2, 2, 8)), np.array([500.0], np.float32)
     text = pipe.encode_text(["a dog"])
     np.testing.assert_allclose(pipe.velocity(x, t, text), dit(x, t, text), atol=1e-5)
