@@ -137,6 +137,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--captioner", metavar="MODULE:FUNCTION", help="captions scenes that have none")
     command.add_argument("--workers", type=int, help="processes that scan (default: one a core)")
+    command.add_argument(
+        "--ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="work on a Ray cluster: auto (default), local, HOST:PORT or ray://HOST:PORT",
+    )
+    command.add_argument(
+        "--ray-resources",
+        nargs="+",
+        default=[],
+        metavar="NAME=X",
+        help="what each process that encodes there asks for, as in GPU=1 (default: one process a node)",
+    )
     command.set_defaults(run=_prepare, joins=False, coordinator=None, processes=None, process=None)
 
     command = commands.add_parser("export", help="write a model in diffusers layout", allow_abbrev=False)
@@ -308,24 +322,36 @@ def _prepare(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise InputError(f"footage needs {error.name}, which is missing: pip install 'sorajax[data]'") from None
 
-    out, augment = Path(arguments.out), hooks.augment(arguments.augment)
+    out, augment, ray = Path(arguments.out), hooks.augment(arguments.augment), None
     if arguments.augment and arguments.model is None:
         raise InputError("--augment adds copies while clips are encoded; name the model too, as in --model mini")
-    summary = prepare(
-        [Path(path) for path in arguments.paths],
-        out,
-        hooks.limits(arguments.limit),
-        workers=arguments.workers,
-        checks=[hooks.function(name) for name in arguments.check],
-        tags=arguments.tags,
-        captioner=None if arguments.captioner is None else hooks.function(arguments.captioner),
-    )
-    print(f"{summary}\n{out / REPORT}")
-    if arguments.model is not None:
-        from sorajax.footage.encode import encode
-        from sorajax.pipeline import load
+    with contextlib.ExitStack() as stack:
+        if arguments.ray is not None:
+            from sorajax.footage import on_ray
 
-        print(encode(load(arguments.model), out, augment=augment))
+            resources = hooks.resources(arguments.ray_resources)
+            ray = stack.enter_context(on_ray.join(arguments.ray, workers=arguments.workers, resources=resources))
+        elif arguments.ray_resources:
+            raise InputError("--ray-resources is asked of a Ray cluster; name it with --ray")
+        summary = prepare(
+            [Path(path) for path in arguments.paths],
+            out,
+            hooks.limits(arguments.limit),
+            workers=arguments.workers,
+            pool=ray,
+            checks=[hooks.function(name) for name in arguments.check],
+            tags=arguments.tags,
+            captioner=None if arguments.captioner is None else hooks.function(arguments.captioner),
+        )
+        print(f"{summary}\n{out / REPORT}")
+        if arguments.model is not None:
+            from sorajax.footage.encode import encode, encode_on
+            from sorajax.pipeline import load
+
+            if ray is None:
+                print(encode(load(arguments.model), out, augment=augment))
+            else:
+                print(encode_on(ray, arguments.model, out, augment=augment))
     return 0
 
 

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def write(path: Path, samples: Iterable[Sample]) -> int:
 
     Raises InputError, and leaves nothing there, where the disk is full or cannot be written.
     """
-    draft = path.with_suffix(".part")
+    draft = _draft(path)
     writer = None
     try:
         with _of_disk(path):
@@ -128,7 +129,7 @@ def write(path: Path, samples: Iterable[Sample]) -> int:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text that appears when it is whole. Raises InputError, and leaves nothing there, as ``write`` does."""
-    draft = path.with_suffix(".part")
+    draft = _draft(path)
     try:
         with _of_disk(path):
             draft.write_text(text, encoding="utf-8")
@@ -136,6 +137,11 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _draft(path: Path) -> Path:
+    """A name of one's own: another machine, taken for lost, may be at the same file."""
+    return path.with_suffix(f".{uuid.uuid4().hex}.part")
 
 
 def finish(folder: Path, shards: Mapping[Shape, Mapping[str, int]], about: Mapping[str, Any]) -> None:

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import math
+import os
 import sys
+import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +23,12 @@ from sorajax.data.shards import Sample, Shape
 from sorajax.errors import InputError
 from sorajax.footage import frames as frames_of
 from sorajax.footage.augment import Augment, Change, apply, changes, texts
+from sorajax.footage.on_ray import Ray
 from sorajax.footage.prepare import CLIPS
 from sorajax.footage.sources import Source
-from sorajax.pipeline import Pipeline
+from sorajax.pipeline import Pipeline, load
+from sorajax.weights import folder as folders
+from sorajax.weights.find import find
 
 SHARD = 256
 """Samples in a file."""
@@ -42,6 +48,12 @@ class Stretch:
     change: Change = Change()
 
 
+Part = tuple[Path, list[Stretch]]
+"""A file of shards, and what it is made of."""
+Make = Callable[[list[Part], Any], Iterator[tuple[Path, dict[str, Any]]]]
+"""Makes files, advances a bar, and gives what is known of each as it is finished."""
+
+
 def encode(pipe: Pipeline, folder: Path, *, augment: Augment | None = None, progress: bool = True) -> Path:
     """Encode what ``prepare`` kept in ``folder``, and return the folder of the shards, one below it for each model.
 
@@ -52,33 +64,92 @@ def encode(pipe: Pipeline, folder: Path, *, augment: Augment | None = None, prog
     Raises InputError for a folder that was not prepared, where nothing is long enough for the model, and where the disk
     is full.
     """
-    config = pipe.config
+
+    def make(parts: list[Part], bar: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
+        for path, part in parts:
+            yield path, _make(pipe, path, part, bar)
+
+    return _encode(pipe.config, pipe.digest, pipe.part_digest, folder, make, augment, progress)
+
+
+def encode_on(ray: Ray, model: str, folder: Path, *, augment: Augment | None = None, progress: bool = True) -> Path:
+    """The same on the nodes of a cluster, each of which loads the model, once, and writes its files into the folder.
+
+    Raises InputError too for a node that does not see the folder or has another model, and where a file of shards
+    brings down each process that makes it.
+    """
+    found, folder = find(model), folder.absolute()
+    config, name = folders.load_config(found), folders.model_digest(found)
+    model = str(found.absolute()) if found == Path(model).expanduser() else model
+
+    def make(parts: list[Part], bar: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
+        with tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder) as seen:
+            for number, made in ray.make(Maker(model, name, seen.name), parts):
+                for line in made["left_out"]:
+                    warnings.warn(f"left out: {line}", stacklevel=2)
+                bar.update(len(parts[number][1]))
+                yield parts[number][0], made
+
+    return _encode(config, name, partial(folders.part_digest, found), folder, make, augment, progress)
+
+
+class Maker:
+    """Makes files of shards in a process of its own, with a model that it loads first."""
+
+    def __init__(self, model: str, digest: str, seen: str):
+        self.model, self.digest, self.seen = model, digest, seen
+        self.pipe: Pipeline | None = None
+
+    def __call__(self, part: Part) -> dict[str, Any]:
+        """Raises InputError where the folder or the model is not what it is elsewhere."""
+        if self.pipe is None:
+            if not os.path.exists(self.seen):
+                raise InputError(f"{Path(self.seen).parent} is not seen here; name a folder that all nodes share")
+            self.pipe = load(self.model)
+            if self.pipe.digest != self.digest:
+                raise InputError(f"{self.model} has other weights here; give each node the same model")
+        with warnings.catch_warnings(action="ignore"):  # what is left out is told where it was asked for
+            return _make(self.pipe, *part, tqdm(disable=True))
+
+
+def _encode(
+    config: ModelConfig,
+    name: str,
+    digest_of: Callable[[str], str],
+    folder: Path,
+    make: Make,
+    augment: Augment | None,
+    progress: bool,
+) -> Path:
+    """With the digest of the model and of its parts."""
     planned = plan(_clips(folder), config, augment)
     if not planned:
         raise InputError(f"{folder}: no clip is long enough for one frame of {config.name}; prepare longer ones")
-    out = folder / f"{config.name}-{pipe.digest.removeprefix('sha256:')[:12]}"
+    out = folder / f"{config.name}-{name.removeprefix('sha256:')[:12]}"
+    parts: dict[Path, tuple[Shape, list[Stretch]]] = {}
+    for shape, stretches in planned.items():
+        for number, first in enumerate(range(0, len(stretches), SHARD)):
+            parts[out / shards.file(shape, number)] = shape, stretches[first : first + SHARD]
+    made = {path: found for path, (_, part) in parts.items() if (found := _made(path, part)) is not None}
+    missing = [(path, part) for path, (_, part) in parts.items() if path not in made]
+    total, there = sum(len(part) for _, part in parts.values()), sum(len(parts[path][1]) for path in made)
+    with tqdm(total=total, initial=there, desc="encode", file=sys.stderr, disable=not progress) as bar:
+        if missing:
+            made.update(make(missing, bar))
     done: dict[Shape, dict[str, int]] = defaultdict(dict)
     sources: dict[str, list[str]] = defaultdict(list)
     left_out: list[str] = []
-    total = sum(map(len, planned.values()))
-    with tqdm(total=total, desc="encode", file=sys.stderr, disable=not progress) as bar:
-        for shape, stretches in planned.items():
-            for number, first in enumerate(range(0, len(stretches), SHARD)):
-                part = stretches[first : first + SHARD]
-                path = out / shards.file(shape, number)
-                made = _made(path, part)
-                if made is None:
-                    made = _make(pipe, path, part, bar)
-                else:
-                    bar.update(len(part))
-                done[shape][path.name] = made["size"]
-                sources["x".join(map(str, shape))] += made["sources"]
-                left_out += made["left_out"]
+    for path, (shape, _) in parts.items():  # in this order, whatever was finished first
+        done[shape][path.name] = made[path]["size"]
+        sources["x".join(map(str, shape))] += made[path]["sources"]
+        left_out += made[path]["left_out"]
     if not any(sources.values()):
         raise InputError(f"{folder}: no clip could be decoded; the first: {left_out[0]}")
     about = {"model": config.name, "vae": digest(config.vae), "text": digest(config.text), "fps": config.sample.fps}
     about |= {"beside": config.sample.image == "beside"}
-    about |= {f"{part}_weights": pipe.part_digest(part) for part in ("vae", "text_encoder")}
+    about |= {f"{part}_weights": digest_of(part) for part in ("vae", "text_encoder")}
+    for stale in out.glob("*/*.part"):  # of processes that were lost
+        stale.unlink(missing_ok=True)
     shards.finish(out, done, about | {"left_out": left_out, "sources": sources})
     return out
 

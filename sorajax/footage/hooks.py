@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +45,20 @@ def _config(kind: type[T], given: Sequence[str], option: str, example: str) -> T
         except ValueError:
             raise InputError(f"{option} {pair}: {text!r} is not a number; write it as in {example}") from None
     return from_dict(kind, values, option)
+
+
+def resources(given: Sequence[str]) -> dict[str, float]:
+    """What a process asks of a cluster, of NAME=X pairs. Raises InputError for an amount that is none."""
+    values: dict[str, float] = {}
+    for pair in given:
+        name, _, text = pair.partition("=")
+        try:
+            values[name] = float(text)
+        except ValueError:
+            values[name] = math.nan
+        if not name or not 0 < values[name] < math.inf:
+            raise InputError(f"--ray-resources {pair}: no name and number above 0; write it as in GPU=1")
+    return values
 
 
 def function(name: str) -> Callable[..., Any]:

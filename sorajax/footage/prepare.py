@@ -5,14 +5,12 @@ there), ``pictures/``, and in the end ``clips.jsonl``, ``dropped.jsonl`` and ``r
 """
 
 import dataclasses
+import io
 import json
-import multiprocessing
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from sorajax.footage import captions as captions_of
 from sorajax.footage import report as reports
 from sorajax.footage import sources as sources_of
 from sorajax.footage.filters import FilterConfig, Likenesses, judge, parts
+from sorajax.footage.pools import Pool, Processes
 from sorajax.footage.scan import PassingError, Scene, scan
 from sorajax.footage.sources import Source
 
@@ -63,6 +62,7 @@ def prepare(
     config: FilterConfig | None = None,
     *,
     workers: int | None = None,
+    pool: Pool | None = None,
     checks: Sequence[Check] = (),
     tags: Sequence[str] = (),
     captioner: Captioner | None = None,
@@ -77,6 +77,8 @@ def prepare(
     Where nothing beside a file or in a list says what it shows, those of its own ``tags`` ("title", "description",
     "comment") do that are named, and then ``captioner``.
 
+    ``pool`` is where files are scanned, by default in ``workers`` processes of this machine.
+
     Raises InputError where there is no video at all, and, after the report is written, where nothing was kept.
     """
     config = config or FilterConfig()
@@ -85,7 +87,7 @@ def prepare(
         kinds = " ".join(sources_of.VIDEOS + sources_of.IMAGES)
         raise InputError(f"no video in {', '.join(map(str, paths))}; files that are taken end in {kinds}")
     (out / PICTURES).mkdir(parents=True, exist_ok=True)
-    scans = _scans(found, out, workers or os.cpu_count() or 1, progress)
+    scans = _scans(found, out, pool or Processes(workers or os.cpu_count() or 1), progress)
     summary, kept, dropped = Summary(files=len(found)), [], []
     known = Likenesses()
     for source in found:
@@ -152,7 +154,7 @@ def _judged(
             yield where | file | {"start": start, "end": end, "scene": number, "captions": texts} | figures
 
 
-def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict[str, dict[str, Any]]:
+def _scans(found: list[Source], out: Path, pool: Pool, progress: bool) -> dict[str, dict[str, Any]]:
     """What each source has in it, by name: from ``scans.jsonl`` where it is unchanged, else by reading it."""
     pictures = {entry.name for entry in os.scandir(out / PICTURES) if entry.stat().st_size}
     before = {(r["source"], r["version"]): r for r in _lines(out / SCANS) if _is_whole(r, pictures)}
@@ -174,7 +176,9 @@ def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict
         (out / SCANS).open("a", encoding="utf-8") as file,
         tqdm(total=len(found), initial=len(done), desc="scan", file=sys.stderr, disable=not progress) as bar,
     ):
-        for source, version, record in _in_processes(missing, out / PICTURES, workers):
+        for source, version, record in pool.scan(_scanned, missing):
+            for name, data in record.pop("pictures", {}).items():
+                (out / PICTURES / name).write_bytes(data)
             done[source.key] = record = {"source": source.key, "version": version, **record}
             if not record.get("passing"):
                 file.write(json.dumps(record) + "\n")
@@ -183,41 +187,8 @@ def _scans(found: list[Source], out: Path, workers: int, progress: bool) -> dict
     return done
 
 
-def _in_processes(
-    missing: list[tuple[Source, str]], pictures: Path, workers: int
-) -> Iterator[tuple[Source, str, dict[str, Any]]]:
-    """Each source scanned, as it is finished. One that brings its process down is found by scanning one at a time."""
-    waiting: list[tuple[Source, str]] = list(missing)
-    suspects: list[tuple[Source, str]] = []
-    while waiting or suspects:
-        alone, queue = bool(suspects), suspects or waiting
-        count = 1 if alone else min(workers, len(queue))
-        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-            running: dict[Future[dict[str, Any]], tuple[Source, str]] = {}
-            try:
-                while queue or running:
-                    while queue and len(running) < (1 if alone else 2 * count):
-                        source, version = queue[0]
-                        running[pool.submit(_scanned, source, pictures)] = (source, version)
-                        queue.pop(0)  # not before: a pool that broke takes none
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        record = future.result()
-                        yield *running.pop(future), record
-            except BrokenProcessPool:
-                left = list(running.values())
-                if alone and left:
-                    yield (
-                        *left.pop(0),
-                        {
-                            "problem": "reading it brought the process down; encode it again or take it out",
-                            "passing": True,  # it may have been memory
-                        },
-                    )
-                suspects += left
-
-
-def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
-    """In a process of its own: scenes as plain values, their pictures written; or what is wrong with the file."""
+def _scanned(source: Source) -> dict[str, Any]:
+    """In a process of its own: scenes as plain values with their pictures as files, or what is wrong with it."""
     try:
         scenes, content = scan(source), source.content()
     except (PassingError, OSError, MemoryError) as error:
@@ -226,15 +197,15 @@ def _scanned(source: Source, pictures: Path) -> dict[str, Any]:
         return {"problem": str(error)}
     except Exception as error:  # of a library, about a file that is like no other: it stops nothing
         return {"problem": f"{source.name} cannot be scanned ({type(error).__name__}: {error}); take it out"}
-    plain = []
+    plain, pictures = [], {}
     for number, scene in enumerate(scenes):
         values = {f.name: getattr(scene, f.name) for f in dataclasses.fields(scene) if f.name != "thumbnail"}
         name = f"{reports.short(source.key)}-{number}.jpg"
-        Image.fromarray(scene.thumbnail.transpose(1, 0, 2, 3).reshape(scene.thumbnail.shape[1], -1, 3)).save(
-            pictures / name, quality=80
-        )
+        strip, file = scene.thumbnail.transpose(1, 0, 2, 3), io.BytesIO()
+        Image.fromarray(strip.reshape(len(strip), -1, 3)).save(file, "jpeg", quality=80)
+        pictures[name] = file.getvalue()
         plain.append({k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()} | {"picture": name})
-    return {"content": content, "scenes": plain}
+    return {"content": content, "scenes": plain, "pictures": pictures}
 
 
 def _is_whole(record: dict[str, Any], pictures: set[str]) -> bool:

@@ -69,7 +69,7 @@ def test_what_is_kept_and_what_is_dropped_and_why(footage, tmp_path):
 
 def test_a_second_run_reads_nothing_again_whatever_the_limits_are(footage, tmp_path, monkeypatch):
     run(footage, tmp_path)
-    monkeypatch.setattr(module, "_in_processes", lambda missing, *_: pytest.fail(str(missing)) if missing else iter(()))
+    monkeypatch.setattr(module, "_scanned", lambda source: pytest.fail(source.name))
     assert run(footage, tmp_path, config=FilterConfig(min_seconds=0.1, likeness=-1, captioned=False)).clips == 6
 
 
@@ -92,8 +92,8 @@ def test_a_file_that_changed_is_read_again(tmp_path):
     assert run(tmp_path / "in", tmp_path / "out").clips == 2
 
 
-def dying(source: Source, pictures: Path) -> dict:
-    return os._exit(9) if source.name == "copy.mp4" else SCANNED(source, pictures)
+def dying(source: Source) -> dict:
+    return os._exit(9) if source.name == "copy.mp4" else SCANNED(source)
 
 
 def test_a_file_that_kills_its_process_is_found_and_stops_nothing(footage, tmp_path, monkeypatch):
@@ -106,15 +106,15 @@ def test_a_file_that_kills_its_process_is_found_and_stops_nothing(footage, tmp_p
     assert run(footage, tmp_path).reasons["unreadable"] == 1  # it may have been memory
 
 
-def offline(source: Source, pictures: Path) -> dict:
+def offline(source: Source) -> dict:
     fault = av.error.OSError(errno.EIO, "Input/output error", source.name)
     with mock.patch("av.open", side_effect=fault) if source.name == "a.mp4" else contextlib.nullcontext():
-        return SCANNED(source, pictures)
+        return SCANNED(source)
 
 
-def hungry(source: Source, pictures: Path) -> dict:
+def hungry(source: Source) -> dict:
     with mock.patch.object(module, "scan", side_effect=MemoryError):
-        return SCANNED(source, pictures)
+        return SCANNED(source)
 
 
 @pytest.mark.parametrize(("fault", "said"), [(offline, "Input/output error"), (hungry, "out of memory")])
@@ -131,7 +131,7 @@ def test_what_could_not_be_read_for_a_time_is_tried_again(footage, tmp_path, mon
 def test_a_file_that_cannot_be_decoded_is_not_tried_again(footage, tmp_path, monkeypatch):
     run(footage, tmp_path)
     assert "problem" in next(r for r in lines(tmp_path / "scans.jsonl") if r["source"] == "broken.mp4")
-    monkeypatch.setattr(module, "_scanned", lambda source, *_: pytest.fail(source.name))
+    monkeypatch.setattr(module, "_scanned", lambda source: pytest.fail(source.name))
     run(footage, tmp_path)
 
 
