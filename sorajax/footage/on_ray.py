@@ -1,7 +1,8 @@
 """Work on the machines of a Ray cluster: files are scanned, and clips encoded, by Ray Data.
 
 Ray's own retries are off, as a task whose process always dies was seen to be retried without end. What a lost process,
-node or block took along is given out in another round instead, until it is there or two rounds in succession have brought nothing.
+node or block took along is given out in another round instead, until it is there or two rounds in succession have
+brought nothing.
 """
 
 import contextlib
