@@ -91,7 +91,7 @@ def _train(
         state = _warm(objective, state) if config.warm_start else state
     options = {"ema": config.optimizer.ema, "seed": config.seed, "parameters": config.parameters}
     step = make_step(objective, optimizer, mesh, **options)
-    frozen = jax.tree.map(arrays.place, objective.frozen, meshes.shardings(objective.frozen, mesh))
+    frozen = objective.frozen
     work = step_flops(objective, mesh)
     meter = Meter(account.meter(mesh, config.cost, before=before, total=arrays.total, measure=True))
 

@@ -33,7 +33,7 @@ class Objective(Protocol):
 
     @property
     def frozen(self) -> Any:
-        """Pytree of models that the loss uses but does not train."""
+        """Pytree of models that the loss uses but does not train, on the mesh."""
         ...
 
     def init(self, rngs: nnx.Rngs) -> nnx.Module:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -97,6 +98,26 @@ def test_only_adapters_are_saved_and_a_run_resumes_exactly(config, tmp_path):
     with pytest.raises(CheckpointError, match="another kind .lora.rank: 4 -> 2"):
         lora = dataclasses.replace(config.lora, rank=2)
         train(dataclasses.replace(config, lora=lora), runs=tmp_path / "whole", progress=False)
+
+
+def test_kernels_may_be_kept_in_eight_bits_and_get_no_gradient(config, tmp_path):
+    config = dataclasses.replace(config, lora=dataclasses.replace(config.lora, weights="int8"))
+    folder = tiny.write(tmp_path / "model")
+    objective = make_objective(config, folder)
+    kernel = objective.frozen["dit"].blocks.ffn_in.kernel.get_value()
+    assert kernel.values.dtype == np.int8
+    model = objective.init(nnx.Rngs(0))
+    batch = {k: jnp.asarray(v) for k, v in objective.batch(0).items()}
+
+    def loss(model, frozen):
+        return objective.loss(model, frozen, batch, jax.random.key(0))[0]
+
+    text = jax.jit(jax.grad(loss)).lower(model, objective.frozen).compile().as_text()
+    layers, i, o = kernel.shape
+    assert f"f32[{layers},{i},{o}]" not in text  # neither a kernel made up nor its gradient, of all layers
+    assert train(config, runs=tmp_path, progress=False).name == "lora.safetensors"
+    found = losses(tmp_path / "tiny" / "lora")
+    assert np.mean(list(found.values())[-5:]) < np.mean(list(found.values())[:5])
 
 
 def test_what_does_not_fit_is_named(config, tmp_path):
