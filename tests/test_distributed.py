@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+import provenance
 from tests import tiny
 from tests.several_processes import DEVICES
 
@@ -109,7 +110,9 @@ def two(root, folder, alone):
     try:
         job.wait_until_all_worked()
         job.found, job.losses = job.results(), losses(folder / "several")
-        job.real = losses(folder / "several", "real")
+        job.real, job.judged = losses(folder / "several", "real"), judgement(folder / "several")
+        [clip] = (folder / "several" / "real" / "video").glob("*.mp4")
+        job.clip = clip.rename(folder / clip.name)
         yield job
     finally:
         job.close()
@@ -150,9 +153,21 @@ def test_the_losses_are_those_of_one_process_also_after_resuming_with_another_nu
 
 def test_of_shards_each_process_reads_its_share_alone(one, several):
     share = 8 // len(several.processes)
-    assert all(set(found["read"].tolist()) == {share} for found in several.found)
+    judged = {32}  # held-out clips, which all have whole
+    assert all(set(found["read"].tolist()) - judged == {share} for found in several.found)
     np.testing.assert_allclose(several.real, losses(one.runs, "real"), rtol=1e-5)
     assert len(several.real) == 3
+
+
+def judgement(runs):
+    lines = (runs / "real" / "video" / "log.jsonl").read_text().splitlines()
+    return next(found for line in lines if "eval_loss_0.6" in (found := json.loads(line)))
+
+
+def test_a_run_of_two_is_judged_as_one_is_and_its_samples_are_signed(one, two):
+    expected = judgement(one.runs)
+    assert two.judged == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert [provenance.verify(two.clip).status, two.clip.name] == ["authentic", "video-0000003-0.mp4"]
 
 
 def test_every_process_gets_the_clip_of_one_process_whole(one, several):

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -14,7 +13,6 @@ from sorajax.config import digest
 from sorajax.data.shards import Sample, Shape, Shards
 from sorajax.diffusion.condition import with_mask
 from sorajax.errors import ConfigError
-from sorajax.hosts.arrays import gather
 from sorajax.train import judge
 from sorajax.train.config import TrainConfig
 from sorajax.train.judge import HeldOut
@@ -46,7 +44,7 @@ class FootageObjective(VideoObjective):
                 self.groups.append((i, shape))
                 chances.append(weights[i] * len(trained) / count)
         self._chances = np.array(chances) / sum(chances)
-        self._empty = np.asarray(gather(self.states([""]))[0, :1], np.float16)
+        self._empty = np.asarray(self.states([""])[0, :1], np.float16)
         del self.text  # nothing else needs it: text states are on disk
 
     def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
@@ -95,12 +93,12 @@ class FootageObjective(VideoObjective):
         captions = [s.about["captions"][0] for s in samples]
         shown = [captions.index(caption) for caption in dict.fromkeys(captions)][: judge.SHOWN]
         return HeldOut(
-            latents=jnp.asarray(np.stack([s.latents for s in samples]), jnp.float32),
-            text=jnp.asarray(self._padded([s.text[0] for s in samples])),
+            latents=np.stack([s.latents for s in samples]).astype(np.float32),
+            text=self._padded([s.text[0] for s in samples]),
             captions=captions,
             prompts=[captions[i] for i in shown],
-            shown=jnp.asarray(self._padded([samples[i].text[0] for i in shown])),
-            beside=jnp.asarray(beside["beside"]) if (beside := self._beside(samples)) else None,
+            shown=self._padded([samples[i].text[0] for i in shown]),
+            beside=self._beside(samples).get("beside"),
         )
 
     def _picked(self, index: int) -> tuple[np.random.Generator, tuple[int, Shape], np.ndarray]:
@@ -109,9 +107,9 @@ class FootageObjective(VideoObjective):
         trained = self._numbers[group[0]][group[1]][0]
         return rng, group, trained[rng.integers(len(trained), size=self.config.batch)]
 
-    def empty(self) -> jax.Array:
+    def empty(self) -> np.ndarray:
         """The text states of no prompt, f32 [1, l, d]."""
-        return jnp.asarray(self._padded([self._empty]))
+        return self._padded([self._empty])
 
     def _beside(self, samples: list[Sample]) -> dict[str, np.ndarray]:
         """beside f32 [b, t, h, w, k], for models that take a picture so; nothing for others."""

@@ -1,20 +1,23 @@
 """How a transformer in training is judged: its loss by noise level on fixed clips with fixed noise, and its samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from sorajax.config import SampleConfig
-from sorajax.diffusion.condition import NONE, Condition
+from sorajax.diffusion.condition import Condition
 from sorajax.diffusion.sample import sample
-from sorajax.hosts.arrays import gather, is_primary
+from sorajax.hosts.arrays import gather, is_primary, place
 from sorajax.media.samples import save_samples
 from sorajax.media.sheet import contact_sheet
+from sorajax.mesh import batch_sharding
 from sorajax.models.dit import DiT
 from sorajax.models.vae import VAE
 
@@ -28,23 +31,29 @@ Errors = Callable[..., tuple[jax.Array, jax.Array]]
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Clips that are not trained on."""
+    """Clips that are not trained on, whole in every process."""
 
-    latents: jax.Array
+    latents: np.ndarray
     """f32 [b, t, h, w, c]."""
-    text: jax.Array
+    text: np.ndarray
     """States f32 [b, l, d]."""
     captions: list[str]
     prompts: list[str]
     """Of the sheet of samples, and"""
-    shown: jax.Array
+    shown: np.ndarray
     """their states f32 [k, l, d]."""
-    beside: jax.Array | None = None
+    beside: np.ndarray | None = None
     """Channels beside the latents, of models that take a picture so."""
 
 
 def figures(
-    errors: Errors, model: DiT, clips: HeldOut, *, within: tuple[float, float] = (0.0, 1.0), images: bool = False
+    errors: Errors,
+    model: DiT,
+    clips: HeldOut,
+    mesh: Mesh,
+    *,
+    within: tuple[float, float] = (0.0, 1.0),
+    images: bool = False,
 ) -> dict[str, float]:
     """Loss, and what it rises by when captions are exchanged between clips, by noise level: ``LEVELS`` of the range.
 
@@ -57,47 +66,57 @@ def figures(
         return jnp.sum(error * weight) / jnp.sum(weight)
 
     found: dict[str, float] = {}
-    x, none = clips.latents, jnp.zeros(len(clips.latents), bool)
-    for level in (round(within[0] + share * (within[1] - within[0]), 3) for share in LEVELS):
-        s = jnp.full(len(x), level)
-        noise = jax.random.normal(jax.random.key(int(1000 * level)), x.shape)
-        right = float(mean(model, x, clips.text, s, noise, none, clips.beside))
-        wrong = float(mean(model, x, jnp.roll(clips.text, 1, 0), s, noise, none, clips.beside))
-        found |= {f"loss_{level}": right, f"text_gap_{level}": wrong - right}
-        if images:
-            found[f"image_loss_{level}"] = float(mean(model, x, clips.text, s, noise, ~none, clips.beside))
+    put = partial(_placed, mesh)
+    x, text, beside = put(clips.latents), put(clips.text), None if clips.beside is None else put(clips.beside)
+    others, count = put(np.roll(clips.text, 1, 0)), len(clips.latents)
+    with jax.set_mesh(mesh):
+        for level in (round(within[0] + share * (within[1] - within[0]), 3) for share in LEVELS):
+            noise = put(np.asarray(jax.random.normal(jax.random.key(int(1000 * level)), clips.latents.shape)))
+            s, none = put(np.full(count, level, np.float32)), put(np.zeros(count, bool))
+            right = float(mean(model, x, text, s, noise, none, beside))
+            wrong = float(mean(model, x, others, s, noise, none, beside))
+            found |= {f"loss_{level}": right, f"text_gap_{level}": wrong - right}
+            if images:
+                found[f"image_loss_{level}"] = float(mean(model, x, text, s, noise, put(np.ones(count, bool)), beside))
     return found
+
+
+def _placed(mesh: Mesh, x: np.ndarray) -> jax.Array:
+    return place(x, batch_sharding(mesh, x.shape))
 
 
 def samples(
     model: DiT,
     vae: VAE,
     options: SampleConfig,
-    text: jax.Array,
-    negative: jax.Array,
+    text: np.ndarray,
+    empty: np.ndarray,
     shape: tuple[int, ...],
+    mesh: Mesh,
     *,
-    condition: Condition = NONE,
+    condition: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """What the model makes of text states [b, l, d], uint8 [b, T, H, W, 3], with latents of shape [t, h, w, c].
 
-    negative is the state of no prompt, [1, l, d].
+    empty is the state of no prompt, [1, l, d]; condition has the fields of a ``Condition``.
     """
-    noise = jax.random.normal(jax.random.key(seed), (len(text), *shape))
-    latents = sample(
-        model,
-        noise,
-        text,
-        jnp.broadcast_to(negative, text.shape),
-        steps=options.steps,
-        guidance=options.guidance,
-        shift=options.shift,
-        solver=options.solver,
-        condition=condition,
-    )
-    decoded = jax.jit(lambda m, z: m.decode(m.denormalise(z)))(vae, latents)
-    return np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
+    put = partial(_placed, mesh)
+    noise = put(np.asarray(jax.random.normal(jax.random.key(seed), (len(text), *shape))))
+    with jax.set_mesh(mesh):
+        latents = sample(
+            model,
+            noise,
+            put(text),
+            put(np.broadcast_to(empty, text.shape)),
+            steps=options.steps,
+            guidance=options.guidance,
+            shift=options.shift,
+            solver=options.solver,
+            condition=Condition(**{name: put(x) for name, x in (condition or {}).items()}),
+        )
+        decoded = jax.jit(lambda m, z: jnp.round((m.decode(m.denormalise(z)) + 1) * 127.5))(vae, latents)
+        return np.asarray(gather(decoded), np.uint8)
 
 
 def show(

@@ -16,9 +16,9 @@ from jax.sharding import Mesh
 from sorajax.config import ModelConfig, digest
 from sorajax.data.world import EVALUATION, World
 from sorajax.diffusion import flow
-from sorajax.diffusion.condition import NONE, Condition
 from sorajax.errors import ConfigError
-from sorajax.mesh import make_mesh
+from sorajax.hosts.arrays import gather, place
+from sorajax.mesh import batch_sharding, make_mesh
 from sorajax.models.dit import DiT
 from sorajax.models.tokenizer import Tokenizer
 from sorajax.train import judge
@@ -46,7 +46,6 @@ class VideoObjective:
         _check_image(config)
         self.levels = _levels(config)
         self.part = "transformer_2" if config.video.expert == "low" else "transformer"
-        self.vae = folders.load_model(folder, "vae", self.model_config, self.mesh)
         self.tokenizer = Tokenizer(folder / folders.TOKENIZER)
         self.facts: dict[str, Any] = {}
         """What the manifests of samples say besides."""
@@ -56,6 +55,11 @@ class VideoObjective:
     def text(self) -> Any:
         """The text encoder, on the mesh."""
         return folders.load_model(self.folder, "text_encoder", self.config.model, self.mesh, self.config.dtype)
+
+    @functools.cached_property
+    def vae(self) -> Any:
+        """The autoencoder, on the mesh."""
+        return folders.load_model(self.folder, "vae", self.model_config, self.mesh)
 
     @property
     def frozen(self) -> Any:
@@ -76,7 +80,9 @@ class VideoObjective:
         if self._clips is None:
             weights = self.folder / "vae" / folders.FILES["vae"]
             name = f"{digest(self.config.world)} {digest(self.model_config.vae)} {folders.file_digest(weights)}"
-            self._clips = cached(self.world, self.vae, self.config.video.clips, self.folder.parent / "latents", name)
+            own = make_mesh(data=1, devices=jax.local_devices()[:1])  # one process makes them
+            vae = folders.load_model(self.folder, "vae", self.model_config, own)
+            self._clips = cached(self.world, vae, self.config.video.clips, self.folder.parent / "latents", name)
         return self._clips
 
     def size(self, index: int) -> int:
@@ -178,22 +184,22 @@ class VideoObjective:
         images = self.config.video.image > 0 and clips.latents.shape[1] > self.config.model.dit.patch_size[0]
         if not self.config.video.expert:
             self._show(model, clips, step, folder, images)
-        return judge.figures(self._error, model, clips, within=self.levels, images=images)
+        return judge.figures(self._error, model, clips, self.mesh, within=self.levels, images=images)
 
     def _show(self, model: DiT, clips: HeldOut, step: int, folder: Path, images: bool) -> None:
         options = self.config.model.sample
-        shown: list[tuple[str, list[str], jax.Array, Condition]] = []
+        shown: list[tuple[str, list[str], np.ndarray, dict[str, np.ndarray]]] = []
         count = min(judge.SHOWN, len(clips.captions))
         if clips.beside is not None:
-            shown.append(("", clips.captions[:count], clips.text[:count], Condition(beside=clips.beside[:count])))
+            shown.append(("", clips.captions[:count], clips.text[:count], {"beside": clips.beside[:count]}))
         else:
-            shown.append(("", clips.prompts, clips.shown, NONE))
+            shown.append(("", clips.prompts, clips.shown, {}))
         if images:
             first = clips.latents[:count, : self.config.model.dit.patch_size[0]]
-            shown.append(("-image", clips.captions[:count], clips.text[:count], Condition(first=first)))
+            shown.append(("-image", clips.captions[:count], clips.text[:count], {"first": first}))
         for suffix, prompts, text, condition in shown:
             shape = clips.latents.shape[1:]
-            made = judge.samples(model, self.vae, options, text, self.empty(), shape, condition=condition)
+            made = judge.samples(model, self.vae, options, text, self.empty(), shape, self.mesh, condition=condition)
             judge.show(
                 made,
                 prompts,
@@ -209,21 +215,27 @@ class VideoObjective:
         """Drawn clips beyond those of training."""
         specs = [self.world.spec(EVALUATION + i) for i in range(32)]
         frames = np.stack([self.world.render(spec).frames for spec in specs])
-        latents = jax.jit(lambda m, x: m.normalise(m.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))(self.vae, frames)
+        encode = jax.jit(lambda m, x: m.normalise(m.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))
+        with jax.set_mesh(self.mesh):
+            latents = gather(encode(self.vae, self._placed(frames)))
         caption = lambda specs: [self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)]  # noqa: E731
         shown, captions = self.world.held_out_specs()[:24:3] + specs[:8], caption(specs)
         prompts = caption(shown)
         states = self.states(captions), self.states(prompts)
         return HeldOut(latents=latents, text=states[0], captions=captions, prompts=prompts, shown=states[1])
 
-    def empty(self) -> jax.Array:
+    def empty(self) -> np.ndarray:
         """The text states of no prompt, f32 [1, l, d]."""
         return self.states([""])
 
-    def states(self, prompts: list[str]) -> jax.Array:
+    def states(self, prompts: list[str]) -> np.ndarray:
         """Text states f32 [b, l, d] of prompts."""
         ids, mask = self.tokenizer.encode(prompts, self.config.model.text.length)
-        return jax.jit(lambda m, i, k: m(i, k))(self.text, ids, mask)
+        with jax.set_mesh(self.mesh):
+            return gather(jax.jit(lambda m, i, k: m(i, k))(self.text, self._placed(ids), self._placed(mask)))
+
+    def _placed(self, x: np.ndarray) -> jax.Array:
+        return place(x, batch_sharding(self.mesh, x.shape))
 
     def export(self, model: DiT, folder: Path) -> None:
         """Write the transformer's weights, and the config with the latents' statistics as they were measured."""
