@@ -91,7 +91,7 @@ def footage(runs: Path, sizes: dict[str, int]) -> list[int]:
 
     Shards.read = told  # pyright: ignore[reportAttributeAccessIssue]
     if jax.process_count() == 4:  # judging takes long to compile; one and two do it
-        FootageObjective.evaluate = lambda *_: {}  # pyright: ignore[reportAttributeAccessIssue]
+        FootageObjective.evaluate = lambda *_, **__: {}  # pyright: ignore[reportAttributeAccessIssue]
     video = VideoConfig(data=(str(runs.parent / "shards"),))
     model = dataclasses.replace(tiny.CONFIG, name="real")
     config = dataclasses.replace(VIDEO, model=model, video=video, steps=3, sample_clips=1, mesh=MeshConfig(**sizes))

@@ -131,7 +131,10 @@ class CostMeter:
         count, price, watts = self.machine.devices, self.rates.price, self.machine.watts
         measured = 0.0
         if self._power is not None:
-            joules = self._power[0]()
+            try:
+                joules = self._power[0]()
+            except Exception:  # of a driver: no run ends for a figure, nor asks the others in vain
+                joules = self._joules
             measured, self._joules = self._total(joules - self._joules), joules
         dark = self._power is None and watts is None
         self._cost += Cost(
@@ -169,5 +172,8 @@ def meter(
     measure: bool = False,
 ) -> CostMeter:
     """A meter of a mesh's devices, from now on. ``measure`` finds out the peak of CPUs (``devices.machine``)."""
-    known = devices.machine(list(mesh.devices.flat), watts=rates.watts, measure=measure)
-    return CostMeter(known, power.meter(mesh.local_devices), rates, before, total)
+    every = list(mesh.devices.flat)
+    known, measured = devices.machine(every, watts=rates.watts, measure=measure), power.meter(mesh.local_devices)
+    if total(float(measured is not None)) < len({device.process_index for device in every}):
+        measured = None  # what one cannot measure is estimated of all
+    return CostMeter(known, measured, rates, before, total)

@@ -113,7 +113,7 @@ def _training_of(equation: Any, inputs: list[bool]) -> tuple[float, list[bool]]:
             inputs = inputs[:consts] + later + inputs[consts + carries :]
     inner = _branch(params) if name == "cond" else next((j for v in params.values() for j in _jaxprs(v)), None)
     if name == "pallas_call" or inner is None:
-        return of_equation(equation) * (1 + sum(inputs[:2])), every
+        return of_equation(equation) * (1 + min(2, sum(inputs))), every  # a kernel may have lengths beside its factors
     own = inputs[1:] if name == "cond" else inputs
     if len(inner.invars) != len(own):  # a loop of unknown length, or what is not known here: all depends on all
         own = [any(inputs)] * len(inner.invars)

@@ -45,7 +45,13 @@ class Rapl:
 def _packages(root: Path) -> list[Path]:
     """Domains of whole packages that may be read, which needs root on most machines."""
     found = sorted(path for path in root.glob("intel-rapl:*") if path.name.count(":") == 1)
-    return [path for path in found if os.access(path / "energy_uj", os.R_OK)]
+    return [path for path in found if _is_package(path) and os.access(path / "energy_uj", os.R_OK)]
+
+
+def _is_package(path: Path) -> bool:
+    """Not "psys", which is the whole board, with the packages in it."""
+    name = path / "name"
+    return name.is_file() and name.read_text().startswith("package")
 
 
 def _nvml(numbers: Sequence[int]) -> Joules | None:

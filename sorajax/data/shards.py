@@ -67,7 +67,7 @@ class Shards:
             self._sources[shape] = ArrayRecordDataSource([str(folder / name / file) for file in files])
 
     def digest(self) -> str:
-        """SHA-256 of the index, which has a digest of what each file was made of."""
+        """SHA-256 of the index, which has a digest of what each file was made of (``of``)."""
         return hashlib.sha256((self.folder / INDEX).read_bytes()).hexdigest()
 
     def files(self) -> set[str]:
@@ -142,6 +142,11 @@ def write_text(path: Path, text: str) -> None:
 def _draft(path: Path) -> Path:
     """A name of one's own: another machine, taken for lost, may be at the same file."""
     return path.with_suffix(f".{uuid.uuid4().hex}.part")
+
+
+def begin(folder: Path) -> None:
+    """Files of this folder are about to be made anew: it is not finished any more."""
+    (folder / INDEX).unlink(missing_ok=True)
 
 
 def finish(folder: Path, shards: Mapping[Shape, Mapping[str, int]], about: Mapping[str, Any]) -> None:

@@ -135,6 +135,7 @@ def _encode(
     total, there = sum(len(part) for _, part in parts.values()), sum(len(parts[path][1]) for path in made)
     with tqdm(total=total, initial=there, desc="encode", file=sys.stderr, disable=not progress) as bar:
         if missing:
+            shards.begin(out)  # until all is there again it is not to be trained on
             made.update(make(missing, bar))
     done: dict[Shape, dict[str, int]] = defaultdict(dict)
     sources: dict[str, list[str]] = defaultdict(list)
@@ -150,6 +151,7 @@ def _encode(
     about |= {f"{part}_weights": digest_of(part) for part in ("vae", "text_encoder")}
     for stale in out.glob("*/*.part"):  # of processes that were lost
         stale.unlink(missing_ok=True)
+    about |= {"of": {f"{path.parent.name}/{path.name}": made[path]["of"] for path in parts}}
     shards.finish(out, done, about | {"left_out": left_out, "sources": sources})
     return out
 
@@ -221,12 +223,15 @@ def _stretches(clip: Mapping[str, Any], fps: float, lengths: list[int]) -> Itera
 
 def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str]) -> Iterator[Sample]:
     batch = min(8, max(1, PIXELS // (part[0].frames * math.prod(part[0].size))))
+    told = [texts(stretch.clip["captions"], stretch.change) or [""] for stretch in part]
+    # All texts first: where memory is small, text encoder and autoencoder take turns on the devices.
+    known = {text: _state(pipe, text) for text in dict.fromkeys(text for said in told for text in said)}
     for first in range(0, len(part), batch):
         stretches, frames = [], []
-        for stretch in part[first : first + batch]:
+        for stretch, said in zip(part[first : first + batch], told[first : first + batch], strict=True):
             try:
                 frames.append(_frames(stretch, pipe.config.sample.fps))
-                stretches.append(stretch)
+                stretches.append((stretch, said))
             except InputError as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 left_out.append(str(error))
@@ -237,11 +242,10 @@ def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str])
         video = padded.astype(np.float32) / 127.5 - 1
         latents = np.asarray(pipe.encode_video(video), np.float16)
         beside = _beside(pipe, video)
-        for i, (stretch, one) in enumerate(zip(stretches, latents, strict=False)):
-            said = texts(stretch.clip["captions"], stretch.change) or [""]
+        for i, ((stretch, said), one) in enumerate(zip(stretches, latents, strict=False)):
             about = {"source": stretch.clip["source"], "start": round(stretch.start, 4), "captions": said}
             about |= {"change": stretch.change.about()}
-            yield Sample(one, _states(pipe, said), about, None if beside is None else beside[i])
+            yield Sample(one, tuple(known[text] for text in said), about, None if beside is None else beside[i])
 
 
 def _beside(pipe: Pipeline, video: np.ndarray) -> np.ndarray | None:
@@ -264,11 +268,10 @@ def _frames(stretch: Stretch, fps: float) -> np.ndarray:
     )
 
 
-def _states(pipe: Pipeline, texts: list[str]) -> tuple[np.ndarray, ...]:
-    """States of each text, cut after its last token."""
-    _, mask = pipe.tokenizer.encode(texts, pipe.config.text.length)
-    states = np.concatenate([np.asarray(pipe.encode_text([text]), np.float16) for text in texts])
-    return tuple(one[: max(1, int(kept.sum()))] for one, kept in zip(states, mask, strict=True))
+def _state(pipe: Pipeline, text: str) -> np.ndarray:
+    """States f16 [l, d] of a text, cut after its last token."""
+    _, mask = pipe.tokenizer.encode([text], pipe.config.text.length)
+    return np.asarray(pipe.encode_text([text])[0, : max(1, int(mask.sum()))], np.float16)
 
 
 def _clips(folder: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sorajax.train.config import TrainConfig
 from sorajax.train.step import Objective
 from sorajax.weights import folder as folders
 from sorajax.weights import hub
+from sorajax.weights.find import find
 
 RECORD, CARD = "training.json", "README.md"
 
@@ -45,12 +45,15 @@ def stage(
 def began(source: Path, model: str, folder: Path) -> None:
     """Write down in a new model folder which model it began from, in place of that one's own card."""
     (folder / CARD).unlink(missing_ok=True)
-    before = read(source)
+    try:
+        before = read(source)
+    except CheckpointError:  # another program's file of that name
+        before = {"start": None, "stages": {}}
     spent = [stage["cost"]["figures"]["device_seconds"] for stage in before["stages"].values()]
     start: dict[str, Any] = {"model": model, "digest": folders.model_digest(source), **hub.origin(source)}
     start |= {"cost": f"{sum(spent) / 3600:.3g} device hours"} if spent else {}
     start |= {"before": before} if before["stages"] else {}
-    _replace(folder / RECORD, json.dumps({"start": start, "stages": {}}, indent=1))
+    folders.write_text(folder / RECORD, json.dumps({"start": start, "stages": {}}, indent=1))
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -68,12 +71,12 @@ def read(folder: Path) -> dict[str, Any]:
 def write(config: TrainConfig, folder: Path, result: Path, record: Mapping[str, Any]) -> None:
     """Put a stage's record into the model folder and write its card anew; or write that of a LoRA beside its file."""
     if config.lora.rank:
-        _write_lora(config.start or config.model.name, folder, result, record)
+        _write_lora(config, result, record)
         return
     values = read(folder)
     name = f"{config.objective} {config.video.expert}".strip() if config.objective == "video" else config.objective
     values["stages"][name] = dict(record)
-    _replace(folder / RECORD, json.dumps(values, indent=1, ensure_ascii=False))
+    folders.write_text(folder / RECORD, json.dumps(values, indent=1, ensure_ascii=False))
     model = folders.load_config(folder)
     made = model.sample
     text = _render(
@@ -83,28 +86,28 @@ def write(config: TrainConfig, folder: Path, result: Path, record: Mapping[str, 
         what=f"A text-to-video model: {made.frames} frames of {made.width}x{made.height} at {made.fps} a second.",
         usage='pipe = sorajax.load("DIR")  # this folder',
     )
-    _replace(folder / CARD, text)
+    folders.write_text(folder / CARD, text)
 
 
-def _write_lora(start: str, folder: Path, file: Path, record: Mapping[str, Any]) -> None:
+def _write_lora(config: TrainConfig, file: Path, record: Mapping[str, Any]) -> None:
+    source = find(config.start) if config.start else file.parent / "model"
+    named = config.start or f"{config.model.name}/model"
     text = _render(
-        start=read(folder)["start"] or {"model": start, "digest": folders.model_digest(folder)},
+        start={
+            "model": named,
+            "digest": folders.model_digest(source),
+            **hub.origin(source),
+        },
         stages={"lora": record},
         title=file.stem,
-        languages=list(folders.load_config(folder).languages),
+        languages=list(folders.load_config(source).languages),
         what="A LoRA: low-rank factors that are added to kernels of a text-to-video model's transformer.",
-        usage=f'pipe = sorajax.load("{start}")\npipe.load_lora("{file.name}")',
+        usage=f'pipe = sorajax.load("{named}")\npipe.load_lora("{file.name}")',
     )
-    _replace(file.with_suffix(".md"), text)
+    folders.write_text(file.with_suffix(".md"), text)
 
 
 def _render(**values: Any) -> str:
     options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=PackageLoader("sorajax.train"), autoescape=False, **options)  # noqa: S701 - text
     return environment.get_template("card.md.j2").render(version=__version__, **values)
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_suffix(".part")
-    draft.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(draft, path)

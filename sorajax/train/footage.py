@@ -33,7 +33,10 @@ class FootageObjective(VideoObjective):
         for shards in self.shards:
             _check_model(shards, self)
         held_out = _held_out({name for shards in self.shards for name in shards.files()})
-        self._numbers = [{s: _split(shards, s, held_out) for s in shards.shapes()} for shards in self.shards]
+        self._numbers = []
+        for shards in self.shards:
+            kept = set() if shards.files() <= held_out else held_out  # none is held out whole
+            self._numbers.append({shape: _split(shards, shape, kept) for shape in shards.shapes()})
         weights = config.video.weights or (1.0,) * len(self.shards)
         self.groups: list[tuple[int, Shape]] = []
         """A folder and a shape, from which a batch is drawn."""

@@ -1,5 +1,6 @@
 """How a transformer in training is judged: its loss by noise level on fixed clips with fixed noise, and its samples."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from jax.sharding import Mesh
 from sorajax.config import SampleConfig
 from sorajax.diffusion.condition import Condition
 from sorajax.diffusion.sample import sample
+from sorajax.errors import SorajaxError
 from sorajax.hosts.arrays import gather, is_primary, place
 from sorajax.media.samples import save_samples
 from sorajax.media.sheet import contact_sheet
@@ -136,7 +138,10 @@ def show(
     """
     if not is_primary():
         return
-    contact_sheet(list(clips), folder / f"{name}.png", columns=2, labels=prompts)
+    try:
+        contact_sheet(list(clips), folder / f"{name}.png", columns=2, labels=prompts)
+    except (SorajaxError, OSError) as error:  # training goes on
+        warnings.warn(f"no sheet {name}.png: {error}", stacklevel=2)
     if not signed:
         return
     settings = {"steps": options.steps, "guidance": options.guidance, "shift": options.shift, "solver": options.solver}

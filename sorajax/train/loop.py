@@ -28,6 +28,7 @@ from sorajax.train.guard import Guard
 from sorajax.train.log import Log
 from sorajax.train.meter import Meter
 from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes, step_flops
+from sorajax.weights import folder as folders
 
 
 def train(
@@ -104,10 +105,19 @@ def _train(
         if arrays.is_primary():
             objective.export(model, model_folder)
 
-    def describe(exported: bool = True) -> None:
+    def describe() -> None:
         cost = {"figures": meter.cost().figures(config.cost), "about": meter.about()}
-        if exported and arrays.is_primary():
+        if arrays.is_primary() and (model_folder / folders.CONFIG).is_file():
             card.write(config, model_folder, objective.result, card.stage(config, objective, done, judged, cost))
+
+    def attempt(write: Callable[[], None]) -> bool:
+        """Whether something was written. If not there may be space again at the end, and the run goes on."""
+        try:
+            write()
+        except CheckpointError as error:
+            _tell(f"step {done}: {error}")
+            return bool(arrays.broadcast(0))
+        return bool(arrays.broadcast(1))
 
     done = first = int(state.step)
     intervals = config.log_every, config.evaluate_every, config.checkpoint_every
@@ -170,15 +180,10 @@ def _train(
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
                 log.write(done, values | meter.read())
             if due[1]:
-                exported = True
-                try:
-                    export()  # first: what samples are signed with is what is there
-                except CheckpointError as error:  # there may be space again at the end
-                    exported = False
-                    _tell(f"step {done} was not exported: {error}")
-                judged = {"step": done, "figures": objective.evaluate(state.ema, done, folder)}
+                exported = attempt(export)  # first: samples are signed as made by what is there
+                judged = {"step": done, "figures": objective.evaluate(state.ema, done, folder, signed=exported)}
                 log.write(done, {f"eval_{k}": v for k, v in judged["figures"].items()})
-                describe(exported)
+                attempt(describe)
             if due[2]:
                 save()
         if unseen:

@@ -1,5 +1,6 @@
 """A low-rank adapter of the transformer (LoRA, arXiv 2106.09685) as what is trained; the transformer stays as it is."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class LoraObjective:
         self.names, self.tokens, self.learned_from = inner.names, inner.tokens, inner.learned_from
         self.result = inner.folder.parent / (FILE if inner.part == "transformer" else LOW_FILE)
         self.source = find(config.start) if config.start else inner.folder
+        inner.source = self.source
         kinds = config.dtype, config.lora.weights or None  # nothing of the kernels is trained: as products take them
         base = folders.load_model(self.source, inner.part, config.model, inner.mesh, *kinds)
         base.remat = config.remat
@@ -73,8 +75,9 @@ class LoraObjective:
 
     def sources(self) -> Mapping[str, str]:
         """The inner objective's, and the transformer that is adapted."""
-        transformer = folders.part_digest(self.source, self.inner.part)
-        return {**self.inner.sources(), "start": f"{transformer} {self.inner.sources().get('start', '')}"}
+        inner = self.inner.sources()
+        parts = folders.part_digest(self.source, self.inner.part), inner["start"]
+        return {**inner, "start": hashlib.sha256(" ".join(parts).encode()).hexdigest()}
 
     def init(self, rngs: nnx.Rngs) -> Adapters:
         """New adapters, which change nothing yet."""
@@ -102,11 +105,11 @@ class LoraObjective:
         """The inner objective's, of the transformer with its adapters."""
         return self.inner.loss(self.adapted(model, frozen["dit"]), frozen["inner"], batch, key)
 
-    def evaluate(self, model: Adapters, step: int, folder: Path) -> dict[str, float]:
+    def evaluate(self, model: Adapters, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """The inner objective's, of the transformer with its adapters."""
         if self.result.is_file():
             self.inner.facts = {"loras": [{"name": self.result.stem, "digest": folders.file_digest(self.result)}]}
-        return self.inner.evaluate(self.adapted(model, self.frozen["dit"]), step, folder)
+        return self.inner.evaluate(self.adapted(model, self.frozen["dit"]), step, folder, signed=signed)
 
     def export(self, model: Adapters, folder: Path) -> None:
         """Write the adapters with the keys of diffusers and PEFT beside the model folder; alpha is multiplied in."""

@@ -24,6 +24,8 @@ FREE = (
 )
 """May change at any time: how long, how often, on which devices. (With another ``log_every``, another leap of the loss
 may be noticed.)"""
+HELD = ("model.sample.boundary", "model.sample.image")
+"""But not these: they say what is trained."""
 BOUND = ("objective", "model", "optimizer.name", "lora.rank", "lora.targets")
 """May never change: the saved arrays are of another kind then. What is in neither list may, if it is agreed to."""
 
@@ -53,19 +55,23 @@ def check(
     for key in sorted(sources[0].keys() & sources[1].keys() - changed.keys()):
         if sources[0][key] != sources[1][key]:
             changed[key] = f"{key}: its files are others ({sources[0][key][:12]} -> {sources[1][key][:12]})"
-    bound = [line for key, line in changed.items() if _within(key, BOUND) and not _within(key, FREE)]
+    bound = [line for key, line in changed.items() if _within(key, BOUND) and not _free(key)]
     if bound:
         raise CheckpointError(
             f"{folder} holds a run of another kind ({'; '.join(bound)}); restore the config, or move that folder away "
             "to start anew"
         )
-    asked = [key for key in changed if not _within(key, (*FREE, *accept))]
+    asked = [key for key in changed if not (_free(key) or _within(key, accept))]
     if asked:
         raise CheckpointError(
             f"{folder} holds a run of another config ({'; '.join(changed[key] for key in asked)}); restore the config, "
             f"or go on with the new one from here: --accept {','.join(asked)}"
         )
     return list(changed.values())
+
+
+def _free(key: str) -> bool:
+    return _within(key, FREE) and key not in HELD
 
 
 def _within(key: str, tables: Iterable[str]) -> bool:

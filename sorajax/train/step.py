@@ -70,8 +70,9 @@ class Objective(Protocol):
         """Loss f32 [] and further metrics f32 []; pure."""
         ...
 
-    def evaluate(self, model: Any, step: int, folder: Path) -> dict[str, float]:
-        """Figures of the averaged model; pictures go to ``folder``."""
+    def evaluate(self, model: Any, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
+        """Figures of the averaged model; pictures go to ``folder``, and clips if they can be signed as those of the
+        model that was exported."""
         ...
 
     def export(self, model: Any, folder: Path) -> None:

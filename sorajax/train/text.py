@@ -152,7 +152,7 @@ class TextObjective:
         loss = sum(entropy) / len(self.classes) + ALIGNMENT * apart
         return loss, {"accuracy": jnp.mean(jnp.stack(right)), "apart": apart}
 
-    def evaluate(self, model: TextModel, step: int, folder: Path) -> dict[str, float]:
+    def evaluate(self, model: TextModel, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """Share of attributes read rightly by the queries, on combinations and captions that training never sees.
 
         By language as written (``accuracy_en``) and as typed (``typed_en``), by attribute over all languages

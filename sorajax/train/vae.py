@@ -108,7 +108,7 @@ class VaeObjective:
         psnr = -10 * jnp.log10(jnp.mean((y - x) ** 2) / 4)
         return loss, {"psnr": psnr, "kl": kl, "l1": absolutes}
 
-    def evaluate(self, model: VAE, step: int, folder: Path) -> dict[str, float]:
+    def evaluate(self, model: VAE, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """PSNR over whole clips and over their objects; a sheet of originals above their reconstructions."""
         samples = [self.world.sample(EVALUATION + i) for i in range(16)]
         frames = np.stack([s.frames for s in samples])

@@ -47,6 +47,8 @@ class VideoObjective:
         self.levels = _levels(config)
         self.part = "transformer_2" if config.video.expert == "low" else "transformer"
         self.tokenizer = Tokenizer(folder / folders.TOKENIZER)
+        self.source = folder
+        """Of the model that samples are signed as made by."""
         self.facts: dict[str, Any] = {}
         """What the manifests of samples say besides."""
         self._clips: tuple[np.ndarray, np.ndarray] | None = None
@@ -146,7 +148,7 @@ class VideoObjective:
         )
         given = jnp.zeros(len(x), bool)
         if options.image and x.shape[1] > self.config.model.dit.patch_size[0]:  # not of pictures
-            given = jax.random.uniform(jax.random.fold_in(key, 1), (len(x),)) < options.image
+            given = jax.random.uniform(jax.random.fold_in(key, 2), (len(x),)) < options.image
         error, weight = self._error(model, x, text, s, jax.random.normal(noise, x.shape), given, batch.get("beside"))
         mse = jnp.sum(error * weight) / jnp.sum(weight)
         weight = weight * (1 + options.foreground * batch["cover"]) if "cover" in batch else weight
@@ -174,7 +176,7 @@ class VideoObjective:
         error = jnp.mean((v - flow.velocity(x, noise)) ** 2, -1)
         return error, jnp.broadcast_to(~known[..., None, None], error.shape).astype(error.dtype)
 
-    def evaluate(self, model: DiT, step: int, folder: Path) -> dict[str, float]:
+    def evaluate(self, model: DiT, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """Validation loss and text gap by noise level, and samples of fixed prompts: a sheet, and signed clips.
 
         Of a model that takes a picture there is a second sheet, of clips that begin as the held-out ones do. One of two
@@ -183,10 +185,10 @@ class VideoObjective:
         clips = self.held_out()
         images = self.config.video.image > 0 and clips.latents.shape[1] > self.config.model.dit.patch_size[0]
         if not self.config.video.expert:
-            self._show(model, clips, step, folder, images)
+            self._show(model, clips, f"video-{step:07d}", folder, images, self.config.sample_clips if signed else 0)
         return judge.figures(self._error, model, clips, self.mesh, within=self.levels, images=images)
 
-    def _show(self, model: DiT, clips: HeldOut, step: int, folder: Path, images: bool) -> None:
+    def _show(self, model: DiT, clips: HeldOut, name: str, folder: Path, images: bool, signed: int) -> None:
         options = self.config.model.sample
         shown: list[tuple[str, list[str], np.ndarray, dict[str, np.ndarray]]] = []
         count = min(judge.SHOWN, len(clips.captions))
@@ -204,11 +206,11 @@ class VideoObjective:
                 made,
                 prompts,
                 folder,
-                f"video-{step:07d}{suffix}",
+                name + suffix,
                 options=options,
-                model=lambda: (self.config.model.name, folders.model_digest(self.folder)),
-                signed=self.config.sample_clips,
-                facts={"training_step": step, **self.facts},
+                model=lambda: (self.config.model.name, folders.model_digest(self.source)),
+                signed=signed,
+                facts={"training_step": int(name.rpartition("-")[2]), **self.facts},
             )
 
     def held_out(self) -> HeldOut:

@@ -1,5 +1,6 @@
 """Model folders in diffusers layout: one subfolder a part, safetensors and a config beside each other."""
 
+import functools
 import hashlib
 import json
 import os
@@ -168,9 +169,18 @@ def load_part(folder: Path, part: str) -> Tensors:
 def save_config(folder: Path, config: ModelConfig) -> None:
     """Write the sizes of the whole model."""
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{CONFIG}.part"
-    draft.write_text(json.dumps(configs.to_dict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(draft, folder / CONFIG)
+    write_text(folder / CONFIG, json.dumps(configs.to_dict(config), indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text that appears whole. Raises CheckpointError if it cannot be written."""
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        draft.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} could not be written: {error.strerror}; free some space there") from None
 
 
 def load_config(folder: Path) -> ModelConfig:
@@ -194,6 +204,12 @@ def _umask() -> int:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """SHA-256 of a file, in hex; of one that is as it was, by size and time, it is known from before."""
+    found = path.stat()
+    return _file_digest(path.resolve(), found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@functools.lru_cache(1024)
+def _file_digest(path: Path, *version: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

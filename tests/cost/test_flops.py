@@ -77,6 +77,19 @@ def test_a_frozen_weight_is_worth_two_passes_also_in_a_loop():
     assert flops_of.of_training(jaxpr, 1) == 5 * (2 * 2 * 64 * 32 * 32 + 3 * 2 * (2 * 64 * 32 * 4))
 
 
+def test_a_kernel_s_lengths_are_none_of_its_factors():
+    def kernel(length_ref, x_ref, y_ref, out_ref):
+        out_ref[...] = length_ref[0] * (x_ref[...] @ y_ref[...])
+
+    def loss(weights, length, x):
+        product = pl.pallas_call(kernel, out_shape=jax.ShapeDtypeStruct((64, 64), jnp.float32))
+        return jnp.sum(product(length, x * weights, x.T * weights))
+
+    length = jax.ShapeDtypeStruct((1,), jnp.int32)
+    jaxpr = jax.make_jaxpr(loss)(jax.ShapeDtypeStruct((), jnp.float32), length, X).jaxpr
+    assert flops_of.of_training(jaxpr, 1) == 3 * 2 * 64 * 64 * 32
+
+
 def test_a_product_is_made_again_for_each_operand_that_is_trained():
     def loss(weights, frozen, x):
         features = jnp.tanh(x @ frozen)  # once: nothing of it is trained

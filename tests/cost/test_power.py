@@ -19,8 +19,10 @@ class Board:
 @pytest.fixture
 def powercap(tmp_path, monkeypatch):
     """A CPU of two packages, as Linux shows it; the second has a domain of its own for memory."""
-    for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:1:0", "intel-rapl-mmio:0"):
+    zones = {"intel-rapl:0": "package-0", "intel-rapl:1": "package-1", "intel-rapl:1:0": "dram", "intel-rapl:2": "psys"}
+    for name, kind in (zones | {"intel-rapl-mmio:0": "package-0"}).items():
         (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(f"{kind}\n")
         (tmp_path / name / "max_energy_range_uj").write_text("999999\n")
         (tmp_path / name / "energy_uj").write_text("900000\n")
     monkeypatch.setattr(power, "POWERCAP", tmp_path)
@@ -34,6 +36,7 @@ def test_a_cpu_s_packages_add_up_and_their_counters_may_begin_anew(powercap):
     (powercap / "intel-rapl:0" / "energy_uj").write_text("950000")
     (powercap / "intel-rapl:1" / "energy_uj").write_text("100000")  # past 999999
     (powercap / "intel-rapl:1:0" / "energy_uj").write_text("990000")  # is in its package
+    (powercap / "intel-rapl:2" / "energy_uj").write_text("990000")  # has the packages in it
     assert found[0]() == pytest.approx(0.05 + 0.2)
     assert found[0]() == pytest.approx(0.25)
 

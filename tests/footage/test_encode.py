@@ -137,9 +137,26 @@ def test_a_video_in_place_of_another_is_encoded_anew_and_a_copy_of_it_is_not(tmp
         else:
             films.write(path, films.scene(seed, 20))
         prepare([source], tmp_path / "out", workers=1, progress=False)
-        made.append(Shards(encode(pipe, tmp_path / "out", progress=False)).read((3, 2, 2), [0])[0].latents)
-    assert (made[0] != made[1]).any()
-    np.testing.assert_array_equal(made[1], made[2])
+        found = Shards(encode(pipe, tmp_path / "out", progress=False))
+        made.append((found.read((3, 2, 2), [0])[0].latents, found.digest()))
+    assert (made[0][0] != made[1][0]).any() and made[0][1] != made[1][1]  # and a run that trained on it notices
+    np.testing.assert_array_equal(made[1][0], made[2][0])
+    assert made[1][1] == made[2][1]
+
+
+def test_what_is_being_made_anew_is_not_trained_on(prepared, pipe, tmp_path, monkeypatch):
+    shutil.copy(prepared / "clips.jsonl", tmp_path)
+    made = encode(pipe, tmp_path, progress=False)
+    next(made.glob("*/*.array_record")).unlink()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_make", killed)
+    with pytest.raises(KeyboardInterrupt):
+        encode(pipe, tmp_path, progress=False)
+    with pytest.raises(InputError, match="holds no finished shards"):
+        Shards(made)
 
 
 def test_a_disk_that_is_full_is_said_in_a_line(prepared, pipe, tmp_path, monkeypatch):
@@ -207,7 +224,7 @@ def test_a_run_begins_with_a_model_trains_on_real_clips_and_resumes_exactly(conf
     assert (made / "transformer" / weights.name).read_bytes() != before
     assert (tmp_path / "whole" / "tiny" / "video" / "video-0000008.png").is_file()
 
-    monkeypatch.setattr(FootageObjective, "evaluate", lambda *_: {})
+    monkeypatch.setattr(FootageObjective, "evaluate", lambda *_, **__: {})
     train(dataclasses.replace(config, steps=5), runs=tmp_path / "parts", progress=False)
     train(config, runs=tmp_path / "parts", progress=False)
     found = []

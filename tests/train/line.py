@@ -61,7 +61,7 @@ class Line:
     def loss(self, model, frozen, batch, key):
         return jnp.mean((model(batch["x"]) - batch["y"]) ** 2), {}
 
-    def evaluate(self, model, step, folder):
+    def evaluate(self, model, step, folder, *, signed=True):
         return {"norm": float(jnp.linalg.norm(model.kernel[...]))}
 
     def export(self, model, folder):

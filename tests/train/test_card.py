@@ -35,7 +35,7 @@ def test_a_card_tells_origin_training_judgement_and_cost(tmp_path, monkeypatch, 
     assert folders.model_digest(base) in body and "licence apache-2.0" in body
     assert "| learned from | random rows |" in body and "| steps | 6 |" in body
     assert re.search(r"At step 6, of the average of its weights: norm [\d.]+\.", body)
-    assert re.search(r"\| vae \| 1 x cpu \| \S+ \| 4.61e\+03 \| \S+ kWh \| \S+ g \| \S+ EUR \|", body)
+    assert re.search(r"\| vae \| 1 x cpu \| \S+ \| 3.07e\+03 \| \S+ kWh \| \S+ g \| \S+ EUR \|", body)
     assert "times 1.1 for the building, at 380.0 g CO2e a kWh" in body
     assert (base / "README.md").read_text().endswith("# The base\n")  # that one keeps its own
 
@@ -61,7 +61,7 @@ def test_stages_stand_beside_each_other_and_the_one_that_goes_on_is_replaced(tmp
 def test_the_last_judgement_outlives_an_interruption(tmp_path, monkeypatch):
     stand_in(monkeypatch)
     train(dataclasses.replace(PRICED, steps=3, evaluate_every=3), runs=tmp_path, progress=False)
-    monkeypatch.setattr("tests.train.line.Line.evaluate", lambda *_: {})
+    monkeypatch.setattr("tests.train.line.Line.evaluate", lambda *_, **__: {})
     train(dataclasses.replace(PRICED, steps=3), runs=tmp_path, progress=False)
     record = json.loads((tmp_path / "tiny" / "model" / "training.json").read_text())
     assert record["stages"]["vae"]["evaluation"]["step"] == 3

@@ -24,7 +24,7 @@ from tests import tiny
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """A run on random latents, without the pictures of evaluation."""
-    monkeypatch.setattr(VideoObjective, "evaluate", lambda *_: {})
+    monkeypatch.setattr(VideoObjective, "evaluate", lambda *_, **__: {})
     tiny.write_shards(tmp_path / "shards", 6)
     tiny.write(tmp_path / "given")
     return TrainConfig(

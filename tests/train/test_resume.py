@@ -55,3 +55,14 @@ def test_another_model_or_optimizer_is_another_run_whatever_is_agreed_to(accept)
 def test_keys_that_one_of_two_versions_does_not_know_have_not_changed():
     older = {key: value for key, value in resume.plain(RUN).items() if key != "guard"} | {"gone": 1}
     assert resume.check(older, resume.plain(RUN), FOLDER) == []
+
+
+def test_how_samples_are_made_may_change_but_not_what_is_trained():
+    def of(**options):
+        sample = dataclasses.replace(tiny.CONFIG.sample, **options)
+        return dataclasses.replace(tiny.CONFIG, sample=sample)
+
+    assert check(model=of(steps=9)) == [f"model.sample.steps: {tiny.CONFIG.sample.steps} -> 9"]
+    for changed in ({"boundary": 0.5}, {"image": "first"}):
+        with pytest.raises(CheckpointError, match="run of another kind"):
+            check(model=of(**changed))
