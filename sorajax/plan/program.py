@@ -121,6 +121,7 @@ class _Objective(VideoObjective):
             remat=request.remat,
             steps=10**6,
         )
+        self.levels = 0.0, 1.0
 
 
 def _train(request: Request, mesh: Mesh) -> Program:
