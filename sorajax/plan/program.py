@@ -21,6 +21,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from sorajax.config import SampleConfig
+from sorajax.diffusion.condition import NONE, Condition
 from sorajax.diffusion.sample import sample
 from sorajax.mesh import batch_sharding, shardings
 from sorajax.models import quantised
@@ -108,6 +109,16 @@ def _states(request: Request, mesh: Mesh, batch: int) -> jax.ShapeDtypeStruct:
     return _array(mesh, (batch, request.model.text.length, request.model.dit.text_dim))
 
 
+def _seen(request: Request) -> tuple[int, ...]:
+    """The shape of what the transformer sees: latents, and the picture beside them of models that take one so."""
+    return *request.latent_shape[:-1], request.model.dit.in_channels
+
+
+def _condition(request: Request, mesh: Mesh) -> Condition:
+    beside = request.model.dit.in_channels - request.latent_shape[-1]
+    return Condition(beside=_array(mesh, (*request.latent_shape[:-1], beside))) if beside else NONE
+
+
 class _Objective(VideoObjective):
     """The transformer's objective without what it reads from disk: only its loss is used."""
 
@@ -121,7 +132,6 @@ class _Objective(VideoObjective):
             remat=request.remat,
             steps=10**6,
         )
-        self.levels = 0.0, 1.0
 
 
 def _train(request: Request, mesh: Mesh) -> Program:
@@ -140,8 +150,11 @@ def _train(request: Request, mesh: Mesh) -> Program:
         "ids": _array(mesh, (request.batch, length), jnp.int32),
         "mask": _array(mesh, (request.batch, length), jnp.bool_),
     }
+    condition = _condition(request, mesh)
+    if condition.beside is not None:
+        batch["beside"] = condition.beside
     text = _states(request, mesh, request.batch)
-    forward = state.model, batch["latents"], _array(mesh, (request.batch,)), text
+    forward = state.model, _array(mesh, _seen(request)), _array(mesh, (request.batch,)), text
     config = objective.config
     update = make_update(objective, optimizer, mesh, ema=options.ema, seed=config.seed, parameters=config.parameters)
 
@@ -161,8 +174,12 @@ def _sample(request: Request, mesh: Mesh) -> Program:
     one_step = partial(sample, steps=1, guidance=max(options.guidance, 1.5), shift=options.shift, solver=options.solver)
     dit = _model(request, mesh)
     text = _states(request, mesh, request.batch)
-    arguments = dit, _array(mesh, request.latent_shape), text, text
-    return Program(one_step, arguments, (), (one_step, arguments, 1.0))
+    arguments = dit, _array(mesh, request.latent_shape), text, text, _condition(request, mesh)
+
+    def step(dit: DiT, noise: jax.Array, text: jax.Array, negative: jax.Array, condition: Condition) -> jax.Array:
+        return one_step(dit, noise, text, negative, condition=condition)
+
+    return Program(step, arguments, (), (step, arguments, 1.0))
 
 
 def _text(request: Request, mesh: Mesh) -> Program:

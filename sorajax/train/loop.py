@@ -26,7 +26,7 @@ from sorajax.train import card, resume, start
 from sorajax.train.config import TrainConfig
 from sorajax.train.guard import Guard
 from sorajax.train.log import Log
-from sorajax.train.meter import Meter
+from sorajax.train.meter import Meter, spent
 from sorajax.train.step import Objective, TrainState, init_state, make_optimizer, make_step, state_shapes, step_flops
 from sorajax.weights import folder as folders
 
@@ -94,7 +94,9 @@ def _train(
     step = make_step(objective, optimizer, mesh, **options)
     frozen = objective.frozen
     work = step_flops(objective, mesh)
-    meter = Meter(account.meter(mesh, config.cost, before=before, total=arrays.total, measure=True))
+    kept = folder / "spent.json"
+    costs = account.meter(mesh, config.cost, before=spent(kept, before), total=arrays.total, measure=True)
+    meter = Meter(costs, kept)
 
     def make(index: int) -> Mapping[str, np.ndarray]:
         mine = arrays.local_rows(mesh, objective.size(index))

@@ -44,7 +44,7 @@ class VideoObjective:
         self.model_config = folders.load_config(folder)  # with the latents' statistics
         _check_stages(config.model, self.model_config, folder)
         _check_image(config)
-        self.levels = _levels(config)
+        _check_expert(config)
         self.part = "transformer_2" if config.video.expert == "low" else "transformer"
         self.tokenizer = Tokenizer(folder / folders.TOKENIZER)
         self.source = folder
@@ -52,6 +52,14 @@ class VideoObjective:
         self.facts: dict[str, Any] = {}
         """What the manifests of samples say besides."""
         self._clips: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The noise levels that are trained on: all, or those of one of two transformers."""
+        boundary = self.config.model.sample.boundary
+        if boundary is None:
+            return 0.0, 1.0
+        return (0.0, boundary) if self.config.video.expert == "low" else (boundary, 1.0)
 
     @functools.cached_property
     def text(self) -> Any:
@@ -245,15 +253,11 @@ class VideoObjective:
         folders.save_config(folder, dataclasses.replace(self.config.model, vae=self.model_config.vae))
 
 
-def _levels(config: TrainConfig) -> tuple[float, float]:
-    """The noise levels that are trained on: all, or those of one of two transformers."""
-    boundary, expert = config.model.sample.boundary, config.video.expert
-    if boundary is None and not expert:
-        return 0.0, 1.0
-    if boundary is None or not expert:
-        say = "one transformer; leave it out" if boundary is None else 'two; say which is trained, "high" or "low"'
+def _check_expert(config: TrainConfig) -> None:
+    two, expert = config.model.sample.boundary is not None, config.video.expert
+    if two != bool(expert):
+        say = 'two; say which is trained, "high" or "low"' if two else "one transformer; leave it out"
         raise ConfigError(f"video.expert: {config.model.name} has {say}")
-    return (boundary, 1.0) if expert == "high" else (0.0, boundary)
 
 
 def _check_image(config: TrainConfig) -> None:

@@ -37,6 +37,19 @@ def test_every_task_can_be_traced_without_making_an_array(task, mesh):
         assert {"loss", "grad_norm"} <= set(metrics)
 
 
+@pytest.mark.parametrize("task", ["train", "sample"])
+def test_a_transformer_that_sees_a_picture_beside_the_latents_is_given_one(task, mesh):
+    model = tiny.WAN["i2v-a14b"]
+    beside = model.dit.in_channels - model.vae.z_dim
+    assert beside > 0
+    with jax.set_mesh(mesh):
+        program = build(request(task, model=model), mesh)
+        jax.eval_shape(program.function, *program.arguments)
+        function, arguments, _ = program.useful
+        jax.eval_shape(function, *arguments)
+    assert any(leaf.shape[-1:] == (beside,) for leaf in jax.tree.leaves(program.arguments[1:]))
+
+
 def worth(task, mesh, **changes):
     with jax.set_mesh(mesh):
         function, arguments, times = build(request(task, **changes), mesh).useful

@@ -15,13 +15,14 @@ import pytest
 import provenance
 import sorajax
 from sorajax.checkpoint import Checkpoints
-from sorajax.cost.account import Rates
+from sorajax.cost.account import Cost, Rates
 from sorajax.data.world import WorldConfig
 from sorajax.errors import CheckpointError, ConfigError, SorajaxError
 from sorajax.media import samples
 from sorajax.train import config as configs
 from sorajax.train.config import OptimizerConfig, TrainConfig, VaeLossConfig, VideoConfig
 from sorajax.train.loop import train
+from sorajax.train.meter import spent
 from sorajax.train.video import VideoObjective
 from sorajax.weights import folder as folders
 from sorajax.weights.vae import load_vae
@@ -287,6 +288,21 @@ def test_the_cost_of_a_run_goes_on_where_it_was_broken_off(tmp_path, monkeypatch
     assert last["kwh"] == pytest.approx(last["device_seconds"])  # and 1 kWh
     assert last["co2_grams"] == pytest.approx(100 * last["kwh"])
     assert lines[0]["event"] == "started" and lines[0]["energy"] == "device seconds x 3.6e+06 W a device, given"
+
+
+def test_steps_that_a_kill_made_in_vain_were_paid_for(tmp_path, monkeypatch):
+    stand_in(monkeypatch)
+    train(dataclasses.replace(RUN, steps=3), runs=tmp_path, progress=False)
+    stage = tmp_path / "tiny" / "vae"
+    saved = json.loads((stage / "spent.json").read_text())
+    (stage / "spent.json").write_text(json.dumps({name: 10 * value for name, value in saved.items()}))
+    train(RUN, runs=tmp_path, progress=False)
+    [*_, last] = (r for r in map(json.loads, (stage / "log.jsonl").read_text().splitlines()) if "loss" in r)
+    assert last["flops"] == 10 * saved["flops"] + 3 * saved["flops"] / 3
+    assert last["device_seconds"] > 10 * saved["device_seconds"]
+    for damage in ('{"seconds": 1', '{"hours": 1}', '{"device_seconds": "much"}'):
+        (stage / "spent.json").write_text(damage)
+        assert spent(stage / "spent.json", Cost(flops=5.0)) == Cost(flops=5.0)
 
 
 def test_a_checkpoint_of_before_costs_were_kept_goes_on(whole, monkeypatch):
