@@ -96,12 +96,14 @@ def samples(
     shape: tuple[int, ...],
     mesh: Mesh,
     *,
+    low: Callable[[], DiT] | None = None,
     condition: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """What the model makes of text states [b, l, d], uint8 [b, T, H, W, 3], with latents of shape [t, h, w, c].
 
-    empty is the state of no prompt, [1, l, d]; condition has the fields of a ``Condition``.
+    empty is the state of no prompt, [1, l, d]; low gives the transformer of low noise levels, of models of two;
+    condition has the fields of a ``Condition``.
     """
     put = partial(_placed, mesh)
     noise = put(np.asarray(jax.random.normal(jax.random.key(seed), (len(text), *shape))))
@@ -115,6 +117,9 @@ def samples(
             guidance=options.guidance,
             shift=options.shift,
             solver=options.solver,
+            low=low,
+            boundary=options.boundary or 0.0,
+            guidance_low=options.guidance_low,
             condition=Condition(**{name: put(x) for name, x in (condition or {}).items()}),
         )
         decoded = jax.jit(lambda m, z: jnp.round((m.decode(m.denormalise(z)) + 1) * 127.5))(vae, latents)
@@ -146,6 +151,9 @@ def show(
         return
     settings = {"steps": options.steps, "guidance": options.guidance, "shift": options.shift, "solver": options.solver}
     settings |= {"frames": len(clips[0]), "batch": len(clips), **facts}
+    if options.boundary:
+        low = options.guidance if options.guidance_low is None else options.guidance_low
+        settings |= {"boundary": options.boundary, "guidance_low": low}
     chosen = list(clips[:signed])
     save_samples(
         chosen, folder, name, prompts=prompts[:signed], fps=options.fps, model=model(), seed=0, settings=settings

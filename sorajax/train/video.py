@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -187,19 +188,25 @@ class VideoObjective:
     def evaluate(self, model: DiT, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """Validation loss and text gap by noise level, and samples of fixed prompts: a sheet, and signed clips.
 
-        Of a model that takes a picture there is a second sheet, of clips that begin as the held-out ones do. One of two
-        transformers is judged by its loss alone.
+        Of a model that takes a picture there is a second sheet, of clips that begin as the held-out ones do. Samples of
+        one of two transformers are made with the other as ``source`` has it. Where the devices' memory is too small for
+        samples, beside what training keeps there, a warning says so.
         """
         clips = self.held_out()
         images = self.config.video.image > 0 and clips.latents.shape[1] > self.config.model.dit.patch_size[0]
-        if not self.config.video.expert:
+        try:
             self._show(model, clips, f"video-{step:07d}", folder, images, self.config.sample_clips if signed else 0)
+        except jax.errors.JaxRuntimeError as error:  # on all processes alike, as they hold alike
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            warnings.warn(f"step {step}: no samples, the devices' memory is too small for them", stacklevel=2)
         return judge.figures(self._error, model, clips, self.mesh, within=self.levels, images=images)
 
     def _show(self, model: DiT, clips: HeldOut, name: str, folder: Path, images: bool, signed: int) -> None:
         options = self.config.model.sample
         shown: list[tuple[str, list[str], np.ndarray, dict[str, np.ndarray]]] = []
         count = min(judge.SHOWN, len(clips.captions))
+        begins, low = self._both(model)
         if clips.beside is not None:
             shown.append(("", clips.captions[:count], clips.text[:count], {"beside": clips.beside[:count]}))
         else:
@@ -209,7 +216,8 @@ class VideoObjective:
             shown.append(("-image", clips.captions[:count], clips.text[:count], {"first": first}))
         for suffix, prompts, text, condition in shown:
             shape = clips.latents.shape[1:]
-            made = judge.samples(model, self.vae, options, text, self.empty(), shape, self.mesh, condition=condition)
+            parts = begins, self.vae, options, text, self.empty(), shape, self.mesh
+            made = judge.samples(*parts, low=low, condition=condition)
             judge.show(
                 made,
                 prompts,
@@ -220,6 +228,15 @@ class VideoObjective:
                 signed=signed,
                 facts={"training_step": int(name.rpartition("-")[2]), **self.facts},
             )
+
+    def _both(self, model: DiT) -> tuple[DiT, Callable[[], DiT] | None]:
+        """The transformer that samples begin with, and of models of two what gives the other."""
+        if not self.config.video.expert:
+            return model, None
+        low = self.config.video.expert == "low"
+        part, kind = "transformer" if low else "transformer_2", self.config.dtype
+        other = functools.cache(lambda: folders.load_model(self.source, part, self.config.model, self.mesh, kind))
+        return (other(), lambda: model) if low else (model, other)
 
     def held_out(self) -> HeldOut:
         """Drawn clips beyond those of training."""

@@ -11,16 +11,14 @@ from PIL import Image
 import sorajax
 from sorajax.data import shards
 from sorajax.data.shards import Shards
-from sorajax.diffusion.condition import of_images
 from sorajax.errors import ConfigError, InputError
 from sorajax.footage import encode as module
 from sorajax.footage.augment import Augment
 from sorajax.footage.encode import encode, plan
 from sorajax.footage.prepare import prepare
-from sorajax.train.config import LoraConfig, OptimizerConfig, TrainConfig, VideoConfig
+from sorajax.train.config import OptimizerConfig, TrainConfig, VideoConfig
 from sorajax.train.footage import FootageObjective
 from sorajax.train.loop import train
-from sorajax.weights import folder as folders
 from tests import tiny
 from tests.footage import films
 
@@ -256,78 +254,3 @@ def test_shards_of_other_weights_are_refused(config, tmp_path, pipe):
         ConfigError, match="differs from the one in .* by vae's weights, text encoder's weights; prepare"
     ):
         FootageObjective(config, folder)
-
-
-TWO = dataclasses.replace(
-    tiny.WAN["i2v-a14b"],
-    sample=dataclasses.replace(tiny.WAN["i2v-a14b"].sample, width=32, height=32, frames=9, fps=8),
-)
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory, prepared):
-    """A model of two transformers that takes a picture beside its latents, and shards that were made with it."""
-    model = tiny.write(tmp_path_factory.mktemp("two") / "model", TWO)
-    return model, encode(sorajax.load(model), prepared, progress=False)
-
-
-def expert(two, **options) -> TrainConfig:
-    model, made = two
-    video = VideoConfig(data=(str(made),), **options.pop("video"))
-    return TrainConfig(
-        objective="video",
-        model=TWO,
-        start=str(model),
-        warm_start=True,
-        video=video,
-        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=1, ema=0.1),
-        batch=2,
-        dtype="float32",
-        log_every=1,
-        **options,
-    )
-
-
-def test_a_picture_beside_the_latents_is_what_sampling_gives_the_model(two):
-    model, made = two
-    objective = FootageObjective(expert(two, video={"expert": "high"}, steps=1), model)
-    batch = objective.batch(0)
-    assert batch["beside"].shape[-1] == objective.config.model.dit.in_channels - batch["latents"].shape[-1]
-    clips = objective.held_out()
-    pipe = sorajax.load(model)
-    still = pipe.decode(clips.latents[:1])[:, :1]
-    condition = of_images("beside", still[:, 0], pipe.encode_video, 9, 4).beside
-    assert condition is not None and clips.beside is not None
-    np.testing.assert_array_equal(clips.beside[:1, ..., :4], condition[..., :4])  # the mask
-    assert clips.beside.shape[1:] == condition.shape[1:]
-
-
-def test_each_of_two_transformers_is_trained_on_its_noise_levels_and_leaves_the_other(two, tmp_path):
-    before = {part: folders.part_digest(two[0], part) for part in ("transformer", "transformer_2")}
-    model = train(expert(two, video={"expert": "low"}, steps=2), runs=tmp_path, progress=False)
-    after = {part: folders.part_digest(model, part) for part in before}
-    assert after["transformer"] == before["transformer"] and after["transformer_2"] != before["transformer_2"]
-    lines = (tmp_path / "wan-i2v-a14b" / "video-low" / "log.jsonl").read_text().splitlines()
-    levels = [float(key.rpartition("_")[2]) for key in json.loads(lines[-1]) if key.startswith("eval_loss_")]
-    assert len(levels) == 4 and max(levels) < 0.75  # where the first takes over
-    image = np.zeros((32, 32, 3), np.uint8)
-    assert np.isfinite(sorajax.load(model).sample(["a dog"], image=image, steps=2)).all()
-
-
-def test_an_adapter_of_the_second_transformer_says_so_in_its_file(two, tmp_path):
-    config = expert(two, video={"expert": "low"}, steps=2, lora=LoraConfig(rank=2))
-    file = train(config, runs=tmp_path, progress=False)
-    assert file.name == "lora-low.safetensors"
-    pipe = sorajax.load(two[0])
-    pipe.load_lora(file)
-    assert [fact["transformer"] for fact in pipe.loras] == [1]
-
-
-def test_which_of_two_is_trained_must_be_said_and_of_one_must_not(two, tmp_path):
-    with pytest.raises(ConfigError, match='video.expert: wan-i2v-a14b has two; say which is trained, "high" or "low"'):
-        train(expert(two, video={}, steps=1), runs=tmp_path, progress=False)
-    config = expert(two, video={"expert": "high"}, steps=1)
-    one = dataclasses.replace(config, start="", model=tiny.CONFIG)
-    tiny.write(tmp_path / "tiny" / "model")
-    with pytest.raises(ConfigError, match="video.expert: tiny has one transformer; leave it out"):
-        train(one, runs=tmp_path, progress=False)
