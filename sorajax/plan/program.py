@@ -116,7 +116,8 @@ def _seen(request: Request) -> tuple[int, ...]:
 
 def _condition(request: Request, mesh: Mesh) -> Condition:
     beside = request.model.dit.in_channels - request.latent_shape[-1]
-    return Condition(beside=_array(mesh, (*request.latent_shape[:-1], beside))) if beside else NONE
+    array: Any = _array(mesh, (*request.latent_shape[:-1], beside))  # abstract, as all arrays here
+    return Condition(beside=array) if beside else NONE
 
 
 class _Objective(VideoObjective):
@@ -144,7 +145,7 @@ def _train(request: Request, mesh: Mesh) -> Program:
         return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(model))
 
     state, shape, length = _placed(make, mesh, request.weights), request.latent_shape, request.model.text.length
-    batch = {
+    batch: dict[str, Any] = {
         "latents": _array(mesh, shape),
         "cover": _array(mesh, shape[:-1]),
         "ids": _array(mesh, (request.batch, length), jnp.int32),
