@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from sorajax.cost import flops as flops_of
+from tests.pallas import squared
 
 X = jax.ShapeDtypeStruct((64, 32), jnp.float32)
 
@@ -39,28 +40,10 @@ def test_where_platforms_differ_a_tpu_s_branch_counts():
     assert flops(choose, X) == 2 * 64 * 64 * 32
 
 
-def call(blocks, cost=None, name="twice"):
-    def kernel(x_ref, out_ref):
-        out_ref[...] = x_ref[...] @ x_ref[...].T
-
-    def function(x):
-        return pl.pallas_call(
-            kernel,
-            grid=(x.shape[0] // blocks,),
-            in_specs=[pl.BlockSpec((blocks, 32), lambda i: (i, 0))],
-            out_specs=pl.BlockSpec((blocks, blocks), lambda i: (i, 0)),
-            out_shape=jax.ShapeDtypeStruct((x.shape[0], blocks), x.dtype),
-            cost_estimate=cost,
-            name=name,
-        )(x)
-
-    return function
-
-
 def test_a_kernel_counts_its_grid_or_what_its_author_says():
-    assert flops(call(16), X) == 4 * 2 * 16 * 16 * 32
+    assert flops(squared(16), X) == 4 * 2 * 16 * 16 * 32
     said = pl.CostEstimate(flops=123, transcendentals=0, bytes_accessed=0)
-    assert flops(call(16, said), X) == 123
+    assert flops(squared(16, said), X) == 123
 
 
 def test_a_frozen_weight_is_worth_two_passes_also_in_a_loop():
