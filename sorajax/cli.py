@@ -172,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--parameters", default="float32", help="train: type in which weights are gathered, float32 or bfloat16"
     )
+    command.add_argument("--accumulate", type=int, default=1, help="train: parts that a batch is taken in (default: 1)")
     command.add_argument(
         "--remat", default="block", help="train: what is kept of each block: block, attention, products or none"
     )
@@ -373,6 +374,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         weights=arguments.weights,
         parameters=arguments.parameters,
+        accumulate=arguments.accumulate,
         remat=arguments.remat,
     )
     prices = {} if arguments.prices is None else parse_prices(arguments.prices)

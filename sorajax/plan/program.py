@@ -82,7 +82,7 @@ def resting_bytes(request: Request) -> int:
     return count * jnp.dtype(kept).itemsize * (TRAINED if request.task == "train" else 1)
 
 
-def _array(mesh: Mesh, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+def _array(mesh: Mesh, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, shape))
 
 
@@ -116,7 +116,7 @@ def _seen(request: Request) -> tuple[int, ...]:
 
 def _condition(request: Request, mesh: Mesh) -> Condition:
     beside = request.model.dit.in_channels - request.latent_shape[-1]
-    array: Any = _array(mesh, (*request.latent_shape[:-1], beside))  # abstract, as all arrays here
+    array = _array(mesh, (*request.latent_shape[:-1], beside))
     return Condition(beside=array) if beside else NONE
 
 
@@ -128,6 +128,7 @@ class _Objective(VideoObjective):
             objective="video",
             model=request.model,
             batch=request.batch,
+            accumulate=request.accumulate,
             dtype=request.dtype,
             parameters=request.parameters,
             remat=request.remat,
@@ -144,26 +145,29 @@ def _train(request: Request, mesh: Mesh) -> Program:
         ema = jax.tree.map(jnp.copy, model)
         return TrainState(step=jnp.int32(0), model=model, ema=ema, opt_state=optimizer.init(model))
 
-    state, shape, length = _placed(make, mesh, request.weights), request.latent_shape, request.model.text.length
-    batch: dict[str, Any] = {
-        "latents": _array(mesh, shape),
-        "cover": _array(mesh, shape[:-1]),
-        "ids": _array(mesh, (request.batch, length), jnp.int32),
-        "mask": _array(mesh, (request.batch, length), jnp.bool_),
-    }
+    state, shape = _placed(make, mesh, request.weights), request.latent_shape
+    text = _states(request, mesh, request.batch)
+    batch = {"latents": _array(mesh, shape), "cover": _array(mesh, shape[:-1]), "text": text}
     condition = _condition(request, mesh)
     if condition.beside is not None:
         batch["beside"] = condition.beside
-    text = _states(request, mesh, request.batch)
     forward = state.model, _array(mesh, _seen(request)), _array(mesh, (request.batch,)), text
     config = objective.config
-    update = make_update(objective, optimizer, mesh, ema=options.ema, seed=config.seed, parameters=config.parameters)
+    update = make_update(
+        objective,
+        optimizer,
+        mesh,
+        ema=options.ema,
+        seed=config.seed,
+        parameters=config.parameters,
+        accumulate=config.accumulate,
+    )
 
-    def step(state: TrainState, text: jax.Array, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
-        new, metrics = update(state, lambda ids, mask: text, batch)
+    def step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+        new, metrics = update(state, (), batch)
         return jax.tree.map(lambda x, old: x.astype(old.dtype), new, state), metrics
 
-    return Program(step, (state, text, batch), (0,), (_velocity, forward, 3.0))
+    return Program(step, (state, batch), (0,), (_velocity, forward, 3.0))
 
 
 def _velocity(dit: DiT, latents: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:

@@ -34,6 +34,8 @@ class Request:
     float32. ``sorajax train`` keeps float32: the other says what a trainer would need that does not."""
     parameters: str = "float32"
     """When training, the type in which kernels are gathered and their gradients summed, as in a training config."""
+    accumulate: int = 1
+    """When training, in how many parts a batch is taken, as in a training config."""
     remat: str = "block"
     """When training, what a step keeps of each block, as in a training config."""
 
@@ -50,6 +52,8 @@ class Request:
             raise InputError(f"remat {self.remat!r} is unknown; known: {', '.join(POLICIES)}")
         if self.batch < 1:
             raise InputError(f"batch is {self.batch}; at least 1 clip is needed")
+        if self.accumulate < 1 or self.batch % self.accumulate:
+            raise InputError(f"accumulate: {self.accumulate} parts of a batch of {self.batch}; give a divisor of it")
         vae, patch = self.model.vae, self.model.dit.patch_size
         cells = vae.spatial_factor * patch[1], vae.spatial_factor * patch[2]
         if self.height < 1 or self.width < 1 or self.height % cells[0] or self.width % cells[1]:

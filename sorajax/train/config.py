@@ -143,6 +143,9 @@ class TrainConfig:
     cost: Rates = field(default_factory=Rates)
     steps: int = 10000
     batch: int = 32
+    accumulate: int = 1
+    """In how many parts a batch is taken, one after the other, where its activations are too large for the devices: the
+    gradient is the mean of theirs (objective "video")."""
     seed: int = 0
     dtype: str = "bfloat16"
     """Of the operands of products."""
@@ -157,6 +160,8 @@ class TrainConfig:
     evaluate_every: int = 1000
     sample_clips: int = 2
     """How many of an evaluation's samples are also written as clips, watermarked and signed like any other."""
+    sample_prompts: tuple[str, ...] = ()
+    """What an evaluation's samples are of; without any, captions that are not trained on."""
     start: str = ""
     """A model, by name or folder, whose parts a new run begins with; "mini" is that of the package."""
     warm_start: bool = False
@@ -170,9 +175,13 @@ class TrainConfig:
         if self.lora.rank and self.objective != "video":
             raise ConfigError(f'lora.rank: objective {self.objective!r} has no transformer; adapters are for "video"')
         remat.check(self.remat)
-        for key in ("steps", "batch", "log_every", "checkpoint_every", "evaluate_every"):
+        if self.accumulate > 1 and self.objective != "video":
+            raise ConfigError(f'accumulate: {self.accumulate}, of objective {self.objective!r}; it is for "video"')
+        for key in ("steps", "batch", "accumulate", "log_every", "checkpoint_every", "evaluate_every"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key}: {getattr(self, key)} is too small; at least 1")
+        if self.batch % self.accumulate:
+            raise ConfigError(f"accumulate: {self.accumulate} parts of a batch of {self.batch}; give a divisor of it")
 
 
 OWN = {"video": "video", "vae_loss": "vae", "lora": "video"}

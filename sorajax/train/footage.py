@@ -48,6 +48,7 @@ class FootageObjective(VideoObjective):
                 chances.append(weights[i] * len(trained) / count)
         self._chances = np.array(chances) / sum(chances)
         self._empty = np.asarray(self.states([""])[0, :1], np.float16)
+        self._asked = self.states(list(config.sample_prompts)) if config.sample_prompts else None
         del self.text  # nothing else needs it: text states are on disk
 
     def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
@@ -99,8 +100,8 @@ class FootageObjective(VideoObjective):
             latents=np.stack([s.latents for s in samples]).astype(np.float32),
             text=self._padded([s.text[0] for s in samples]),
             captions=captions,
-            prompts=[captions[i] for i in shown],
-            shown=self._padded([samples[i].text[0] for i in shown]),
+            prompts=list(self.config.sample_prompts) or [captions[i] for i in shown],
+            shown=self._padded([samples[i].text[0] for i in shown]) if self._asked is None else self._asked,
             beside=self._beside(samples).get("beside"),
         )
 

@@ -1,5 +1,6 @@
 """How a transformer in training is judged: its loss by noise level on fixed clips with fixed noise, and its samples."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ LEVELS = (0.3, 0.6, 0.85, 0.97)
 """Noise levels at which the validation loss, and what the text is worth, are reported."""
 SHOWN = 8
 """Samples on a sheet."""
-Errors = Callable[..., tuple[jax.Array, jax.Array]]
-"""(model, latents, text, noise levels, noise, which are given their first frame, beside) -> squared errors, weights."""
+AT_ONCE = 2**17
+"""Latent cells that a device samples at once, of more than one clip: a clip of 832x480 and 81 frames has as many."""
+Loss = Callable[..., jax.Array]
+"""(model, latents, text, noise levels, noise, which are given their first frame, beside) -> loss f32 []; compiled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,7 @@ class HeldOut:
 
 
 def figures(
-    errors: Errors,
+    loss: Loss,
     model: DiT,
     clips: HeldOut,
     mesh: Mesh,
@@ -61,12 +64,6 @@ def figures(
 
     With ``images`` also the loss of clips that are given their first frame.
     """
-
-    @jax.jit
-    def mean(*args: Any) -> jax.Array:
-        error, weight = errors(*args)
-        return jnp.sum(error * weight) / jnp.sum(weight)
-
     found: dict[str, float] = {}
     put = partial(_placed, mesh)
     x, text, beside = put(clips.latents), put(clips.text), None if clips.beside is None else put(clips.beside)
@@ -75,11 +72,11 @@ def figures(
         for level in (round(within[0] + share * (within[1] - within[0]), 3) for share in LEVELS):
             noise = put(np.asarray(jax.random.normal(jax.random.key(int(1000 * level)), clips.latents.shape)))
             s, none = put(np.full(count, level, np.float32)), put(np.zeros(count, bool))
-            right = float(mean(model, x, text, s, noise, none, beside))
-            wrong = float(mean(model, x, others, s, noise, none, beside))
+            right = float(loss(model, x, text, s, noise, none, beside))
+            wrong = float(loss(model, x, others, s, noise, none, beside))
             found |= {f"loss_{level}": right, f"text_gap_{level}": wrong - right}
             if images:
-                found[f"image_loss_{level}"] = float(mean(model, x, text, s, noise, put(np.ones(count, bool)), beside))
+                found[f"image_loss_{level}"] = float(loss(model, x, text, s, noise, put(np.ones(count, bool)), beside))
     return found
 
 
@@ -105,25 +102,33 @@ def samples(
     empty is the state of no prompt, [1, l, d]; low gives the transformer of low noise levels, of models of two;
     condition has the fields of a ``Condition``.
     """
-    put = partial(_placed, mesh)
-    noise = put(np.asarray(jax.random.normal(jax.random.key(seed), (len(text), *shape))))
-    with jax.set_mesh(mesh):
-        latents = sample(
-            model,
-            noise,
-            put(text),
-            put(np.broadcast_to(empty, text.shape)),
-            steps=options.steps,
-            guidance=options.guidance,
-            shift=options.shift,
-            solver=options.solver,
-            low=low,
-            boundary=options.boundary or 0.0,
-            guidance_low=options.guidance_low,
-            condition=Condition(**{name: put(x) for name, x in (condition or {}).items()}),
-        )
-        decoded = jax.jit(lambda m, z: jnp.round((m.decode(m.denormalise(z)) + 1) * 127.5))(vae, latents)
-        return np.asarray(gather(decoded), np.uint8)
+    put, noise = partial(_placed, mesh), np.asarray(jax.random.normal(jax.random.key(seed), (len(text), *shape)))
+    group = mesh.shape["data"] * mesh.shape["fsdp"] * max(1, AT_ONCE // math.prod(shape[:-1]))
+    made = []
+    for first in range(0, len(text), group):
+        rows = np.minimum(first + np.arange(min(group, len(text))), len(text) - 1)  # full groups: compiled once
+        with jax.set_mesh(mesh):
+            latents = sample(
+                model,
+                put(noise[rows]),
+                put(text[rows]),
+                put(np.broadcast_to(empty, text[rows].shape)),
+                steps=options.steps,
+                guidance=options.guidance,
+                shift=options.shift,
+                solver=options.solver,
+                low=low,
+                boundary=options.boundary or 0.0,
+                guidance_low=options.guidance_low,
+                condition=Condition(**{name: put(x[rows]) for name, x in (condition or {}).items()}),
+            )
+            made.append(np.asarray(gather(_pixels(vae, latents)), np.uint8))
+    return np.concatenate(made)[: len(text)]
+
+
+@jax.jit
+def _pixels(vae: VAE, latents: jax.Array) -> jax.Array:
+    return jnp.round((vae.decode(vae.denormalise(latents)) + 1) * 127.5)
 
 
 def show(

@@ -90,8 +90,15 @@ def _train(
     else:
         state = init_state(objective, optimizer, config.seed, mesh)
         state = _warm(objective, state) if config.warm_start else state
-    options = {"ema": config.optimizer.ema, "seed": config.seed, "parameters": config.parameters}
-    step = make_step(objective, optimizer, mesh, **options)
+    step = make_step(
+        objective,
+        optimizer,
+        mesh,
+        ema=config.optimizer.ema,
+        seed=config.seed,
+        parameters=config.parameters,
+        accumulate=config.accumulate,
+    )
     frozen = objective.frozen
     work = step_flops(objective, mesh)
     kept = folder / "spent.json"

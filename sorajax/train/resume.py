@@ -15,6 +15,7 @@ FREE = (
     "checkpoint_every",
     "evaluate_every",
     "sample_clips",
+    "sample_prompts",
     "mesh",
     "remat",
     "guard",

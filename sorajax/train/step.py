@@ -163,11 +163,13 @@ def make_update(
     ema: float,
     seed: int,
     parameters: str = "float32",
+    accumulate: int = 1,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """The step (state, frozen, batch, limit) -> (state, metrics) as a pure function.
 
     Its random key is a function of the seed and the step, so a resumed run repeats an uninterrupted one. ``parameters``
-    is the type in which kernels are used and gradients summed over devices; the state's own are what they are. Where
+    is the type in which kernels are used and gradients summed over devices; the state's own are what they are. A batch
+    is taken in ``accumulate`` parts, one after the other; loss, metrics and gradients are the means of theirs. Where
     the loss is above ``limit`` (f32 []; none if it is not given), or it or the gradient is not finite, nothing but the
     step's number changes, and the metric ``skipped`` is 1.
     """
@@ -177,7 +179,11 @@ def make_update(
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         grad = jax.value_and_grad(objective.loss, has_aux=True)
-        (loss, metrics), grads = grad(_used(state.model, jnp.dtype(parameters)), frozen, batch, key)
+        model = _used(state.model, jnp.dtype(parameters))
+        if accumulate == 1:
+            (loss, metrics), grads = grad(model, frozen, batch, key)
+        else:
+            (loss, metrics), grads = _mean_of_parts(grad, model, frozen, batch, key, accumulate, mesh)
         grads = jax.tree.map(lambda g, w: g.astype(w.dtype), grads, state.model)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.model)
         model = optax.apply_updates(state.model, updates)
@@ -192,6 +198,34 @@ def make_update(
         return jax.lax.with_sharding_constraint(new, shardings(new, mesh)), metrics  # as it came: compiled once
 
     return update
+
+
+def _mean_of_parts(
+    grad: Callable[..., Any],
+    model: Any,
+    frozen: Any,
+    batch: Mapping[str, jax.Array],
+    key: jax.Array,
+    parts: int,
+    mesh: Mesh,
+) -> Any:
+    """The mean of what ``grad`` gives of each part of a batch, summed in float32; memory is that of one part."""
+    # Rows of a part are those at every parts-th place: of each device's own, if there are enough.
+    split = {name: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0) for name, x in batch.items()}
+
+    def one(i: jax.Array, rows: Mapping[str, jax.Array]) -> Any:
+        rows = {k: jax.lax.with_sharding_constraint(x, batch_sharding(mesh, x.shape)) for k, x in rows.items()}
+        values, grads = grad(model, frozen, rows, jax.random.fold_in(key, i))
+        values, grads = jax.tree.map(lambda x: x.astype(jnp.float32), (values, grads))
+        return values, jax.lax.with_sharding_constraint(grads, shardings(grads, mesh))
+
+    def add(total: Any, part: tuple[jax.Array, Mapping[str, jax.Array]]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, one(*part)), None
+
+    shapes = jax.eval_shape(one, jnp.int32(0), {name: x[0] for name, x in split.items()})
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total, _ = jax.lax.scan(add, zeros, (jnp.arange(parts), split))
+    return jax.tree.map(lambda x: x / parts, total)
 
 
 def _used(model: Any, dtype: jnp.dtype) -> Any:

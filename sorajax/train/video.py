@@ -185,6 +185,16 @@ class VideoObjective:
         error = jnp.mean((v - flow.velocity(x, noise)) ** 2, -1)
         return error, jnp.broadcast_to(~known[..., None, None], error.shape).astype(error.dtype)
 
+    @functools.cached_property
+    def _mean_error(self) -> judge.Loss:
+        """Compiled once for all evaluations."""
+
+        def mean(*arguments: Any) -> jax.Array:
+            error, weight = self._error(*arguments)
+            return jnp.sum(error * weight) / jnp.sum(weight)
+
+        return jax.jit(mean)
+
     def evaluate(self, model: DiT, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """Validation loss and text gap by noise level, and samples of fixed prompts: a sheet, and signed clips.
 
@@ -200,7 +210,7 @@ class VideoObjective:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             warnings.warn(f"step {step}: no samples, the devices' memory is too small for them", stacklevel=2)
-        return judge.figures(self._error, model, clips, self.mesh, within=self.levels, images=images)
+        return judge.figures(self._mean_error, model, clips, self.mesh, within=self.levels, images=images)
 
     def _show(self, model: DiT, clips: HeldOut, name: str, folder: Path, images: bool, signed: int) -> None:
         options = self.config.model.sample
@@ -242,12 +252,11 @@ class VideoObjective:
         """Drawn clips beyond those of training."""
         specs = [self.world.spec(EVALUATION + i) for i in range(32)]
         frames = np.stack([self.world.render(spec).frames for spec in specs])
-        encode = jax.jit(lambda m, x: m.normalise(m.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))
         with jax.set_mesh(self.mesh):
-            latents = gather(encode(self.vae, self._placed(frames)))
+            latents = gather(_encode(self.vae, self._placed(frames)))
         caption = lambda specs: [self.world.caption(s, "en", np.random.default_rng(i)) for i, s in enumerate(specs)]  # noqa: E731
         shown, captions = self.world.held_out_specs()[:24:3] + specs[:8], caption(specs)
-        prompts = caption(shown)
+        prompts = list(self.config.sample_prompts) or caption(shown)
         states = self.states(captions), self.states(prompts)
         return HeldOut(latents=latents, text=states[0], captions=captions, prompts=prompts, shown=states[1])
 
@@ -259,7 +268,7 @@ class VideoObjective:
         """Text states f32 [b, l, d] of prompts."""
         ids, mask = self.tokenizer.encode(prompts, self.config.model.text.length)
         with jax.set_mesh(self.mesh):
-            return gather(jax.jit(lambda m, i, k: m(i, k))(self.text, self._placed(ids), self._placed(mask)))
+            return gather(_states(self.text, self._placed(ids), self._placed(mask)))
 
     def _placed(self, x: np.ndarray) -> jax.Array:
         return place(x, batch_sharding(self.mesh, x.shape))
@@ -268,6 +277,16 @@ class VideoObjective:
         """Write the transformer's weights, and the config with the latents' statistics as they were measured."""
         folders.save_part(folder, self.part, export_dit(model))
         folders.save_config(folder, dataclasses.replace(self.config.model, vae=self.model_config.vae))
+
+
+@jax.jit
+def _encode(vae: Any, frames: jax.Array) -> jax.Array:
+    return vae.normalise(vae.encode(frames.astype(jnp.float32) / 127.5 - 1)[0])
+
+
+@jax.jit
+def _states(text: Any, ids: jax.Array, mask: jax.Array) -> jax.Array:
+    return text(ids, mask)
 
 
 def _check_expert(config: TrainConfig) -> None:
@@ -283,6 +302,11 @@ def _check_image(config: TrainConfig) -> None:
         raise ConfigError(
             f'video.image: {share}, and model.sample.image is {kind!r}; set that to "first" to train a model that is '
             "given its first frame"
+        )
+    if kind == "beside" and config.sample_prompts:
+        raise ConfigError(
+            f'sample_prompts: {config.model.name} takes a picture "beside" its latents; its samples are of held-out '
+            "clips' first frames and captions, so leave it out"
         )
     if kind == "beside" and not config.video.data:
         raise ConfigError(

@@ -233,6 +233,13 @@ def test_a_run_begins_with_a_model_trains_on_real_clips_and_resumes_exactly(conf
     assert found[0] == found[1] and sorted(found[0]) == list(range(1, 9))
 
 
+def test_prompts_of_ones_own_are_encoded_as_captions_are(config, tmp_path):
+    model, prompts = tiny.write(tmp_path / "model"), ("a red dog", "two cats")
+    held_out = FootageObjective(dataclasses.replace(config, sample_prompts=prompts), model).held_out()
+    assert held_out.prompts == list(prompts)
+    np.testing.assert_allclose(held_out.shown, sorajax.load(model).encode_text(list(prompts)), atol=1e-5)
+
+
 def test_shards_of_another_model_are_refused(config, tmp_path):
     vae = dataclasses.replace(tiny.CONFIG.vae, base_dim=16)
     other = dataclasses.replace(tiny.CONFIG, vae=vae)

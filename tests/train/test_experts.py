@@ -23,7 +23,7 @@ from tests.footage import films
 
 TWO = dataclasses.replace(
     tiny.WAN["i2v-a14b"],
-    sample=dataclasses.replace(tiny.WAN["i2v-a14b"].sample, width=32, height=32, frames=9, fps=8),
+    sample=dataclasses.replace(tiny.WAN["i2v-a14b"].sample, width=32, height=32, frames=9, fps=8, steps=3),
 )
 PARTS = {"high": "transformer", "low": "transformer_2"}
 
