@@ -7,7 +7,7 @@
 # make bench-provenance  from a stripped copy back to its credentials, the ledger's speed, mutants of signed files
 # make bench-watermark   what the watermark survives, beside others: hours, but it can be stopped and continued
 #
-# PYTHON=python3.12 make test   picks the interpreter; VENV=dir the environment's folder.
+# PYTHON=python3.12 make test   picks the interpreter; VENV=dir the environment's folder; JOBS=1 how many processes test.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -44,7 +44,7 @@ demo: $(RUN)
 setup: $(TEST)
 
 test: $(TEST)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(TESTS) --numprocesses $(JOBS) --dist loadfile
 
 # An environment on top of the tests' own, so that only the other implementations are installed in it.
 test-live: $(LIVE)/.ready
