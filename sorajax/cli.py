@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sorajax import __version__
 from sorajax.errors import InputError, SorajaxError
@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME[=X]",
         help="encode copies as well, as in flips crops=2 strides=1,2",
     )
+    command.add_argument("--pixels", action="store_true", help="keep the frames too, to train an autoencoder on")
     command.add_argument("--limit", nargs="+", default=[], metavar="NAME=X", help="limits, as in min_seconds=2")
     command.add_argument("--check", nargs="+", default=[], metavar="MODULE:FUNCTION", help="filters of your own")
     command.add_argument(
@@ -324,8 +325,9 @@ def _prepare(arguments: argparse.Namespace) -> int:
         raise InputError(f"footage needs {error.name}, which is missing: pip install 'sorajax[data]'") from None
 
     out, augment, ray = Path(arguments.out), hooks.augment(arguments.augment), None
-    if arguments.augment and arguments.model is None:
-        raise InputError("--augment adds copies while clips are encoded; name the model too, as in --model mini")
+    for option, given in (("--augment", arguments.augment), ("--pixels", arguments.pixels)):
+        if given and arguments.model is None:
+            raise InputError(f"{option} is for clips that are encoded; name the model too, as in --model mini")
     with contextlib.ExitStack() as stack:
         if arguments.ray is not None:
             from sorajax.footage import on_ray
@@ -349,10 +351,11 @@ def _prepare(arguments: argparse.Namespace) -> int:
             from sorajax.footage.encode import encode, encode_on
             from sorajax.pipeline import load
 
+            options: Any = {"augment": augment, "pixels": arguments.pixels}
             if ray is None:
-                print(encode(load(arguments.model), out, augment=augment))
+                print(encode(load(arguments.model), out, **options))
             else:
-                print(encode_on(ray, arguments.model, out, augment=augment))
+                print(encode_on(ray, arguments.model, out, **options))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 A folder of them holds ``index.json``, written last, and a folder for each shape of latents. A record is a safetensors
 file: ``latents`` f16 [t, h, w, c], ``text.0``, ``text.1``, ... f16 [l, d] of its captions, for some models ``beside``
-f16 [t, h, w, c], and metadata in JSON.
+f16 [t, h, w, c], where they were asked for ``frames`` u8 [T, H, W, 3], and metadata in JSON.
 """
 
 import contextlib
@@ -40,6 +40,8 @@ class Sample:
     """source, start in seconds, captions, and the change that was made of the clip, if it was."""
     beside: np.ndarray | None = None
     """f16 [t, h, w, c], latents of the first frame and then grey, of models that take a picture so."""
+    frames: np.ndarray | None = None
+    """u8 [T, H, W, 3], what the latents are of, for an autoencoder to learn from."""
 
 
 class Shards:
@@ -98,7 +100,7 @@ class Shards:
                 f"{where}: record {number} cannot be read; delete its files and prepare them anew"
             ) from None
         text = tuple(tensors[f"text.{i}"] for i in range(sum(name.startswith("text.") for name in tensors)))
-        return Sample(tensors["latents"], text, about, tensors.get("beside"))
+        return Sample(tensors["latents"], text, about, tensors.get("beside"), tensors.get("frames"))
 
 
 def write(path: Path, samples: Iterable[Sample]) -> int:
@@ -175,6 +177,7 @@ def _of_disk(path: Path) -> Iterator[None]:
 def _record(sample: Sample) -> bytes:
     tensors = {"latents": sample.latents} | {f"text.{i}": states for i, states in enumerate(sample.text)}
     tensors |= {} if sample.beside is None else {"beside": sample.beside}
+    tensors |= {} if sample.frames is None else {"frames": sample.frames}
     return save(tensors, {"about": json.dumps(dict(sample.about))})
 
 

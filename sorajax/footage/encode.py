@@ -54,12 +54,15 @@ Make = Callable[[list[Part], Any], Iterator[tuple[Path, dict[str, Any]]]]
 """Makes files, advances a bar, and gives what is known of each as it is finished."""
 
 
-def encode(pipe: Pipeline, folder: Path, *, augment: Augment | None = None, progress: bool = True) -> Path:
+def encode(
+    pipe: Pipeline, folder: Path, *, augment: Augment | None = None, pixels: bool = False, progress: bool = True
+) -> Path:
     """Encode what ``prepare`` kept in ``folder``, and return the folder of the shards, one below it for each model.
 
     A clip goes to the model's size whose proportions are nearest, at its frame rate, in as many parts as the model's
-    longest clip asks for. ``augment`` adds copies. Files that are there and whole are not made again. A clip that
-    cannot be decoded is left out with a warning.
+    longest clip asks for. ``augment`` adds copies, and ``pixels`` keeps the frames too, for training the
+    autoencoder. Files that are there and whole are not made again. A clip that cannot be decoded is left out with a
+    warning.
 
     Raises InputError for a folder that was not prepared, where nothing is long enough for the model, and where the disk
     is full.
@@ -67,12 +70,14 @@ def encode(pipe: Pipeline, folder: Path, *, augment: Augment | None = None, prog
 
     def make(parts: list[Part], bar: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path, part in parts:
-            yield path, _make(pipe, path, part, bar)
+            yield path, _make(pipe, path, part, bar, pixels)
 
-    return _encode(pipe.config, pipe.digest, pipe.part_digest, folder, make, augment, progress)
+    return _encode(pipe.config, pipe.digest, pipe.part_digest, folder, make, augment, pixels, progress)
 
 
-def encode_on(ray: Ray, model: str, folder: Path, *, augment: Augment | None = None, progress: bool = True) -> Path:
+def encode_on(
+    ray: Ray, model: str, folder: Path, *, augment: Augment | None = None, pixels: bool = False, progress: bool = True
+) -> Path:
     """The same on the nodes of a cluster, each of which loads the model, once, and writes its files into the folder.
 
     Raises InputError too for a node that does not see the folder or has another model, and where a file of shards
@@ -84,20 +89,20 @@ def encode_on(ray: Ray, model: str, folder: Path, *, augment: Augment | None = N
 
     def make(parts: list[Part], bar: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
         with tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder) as seen:
-            for number, made in ray.make(Maker(model, name, seen.name), parts):
+            for number, made in ray.make(Maker(model, name, seen.name, pixels), parts):
                 for line in made["left_out"]:
                     warnings.warn(f"left out: {line}", stacklevel=2)
                 bar.update(len(parts[number][1]))
                 yield parts[number][0], made
 
-    return _encode(config, name, partial(folders.part_digest, found), folder, make, augment, progress)
+    return _encode(config, name, partial(folders.part_digest, found), folder, make, augment, pixels, progress)
 
 
 class Maker:
     """Makes files of shards in a process of its own, with a model that it loads first."""
 
-    def __init__(self, model: str, digest: str, seen: str):
-        self.model, self.digest, self.seen = model, digest, seen
+    def __init__(self, model: str, digest: str, seen: str, pixels: bool):
+        self.model, self.digest, self.seen, self.pixels = model, digest, seen, pixels
         self.pipe: Pipeline | None = None
 
     def __call__(self, part: Part) -> dict[str, Any]:
@@ -109,7 +114,7 @@ class Maker:
             if self.pipe.digest != self.digest:
                 raise InputError(f"{self.model} has other weights here; give each node the same model")
         with warnings.catch_warnings(action="ignore"):  # what is left out is told where it was asked for
-            return _make(self.pipe, *part, tqdm(disable=True))
+            return _make(self.pipe, *part, tqdm(disable=True), self.pixels)
 
 
 def _encode(
@@ -119,6 +124,7 @@ def _encode(
     folder: Path,
     make: Make,
     augment: Augment | None,
+    pixels: bool,
     progress: bool,
 ) -> Path:
     """With the digest of the model and of its parts."""
@@ -130,7 +136,7 @@ def _encode(
     for shape, stretches in planned.items():
         for number, first in enumerate(range(0, len(stretches), SHARD)):
             parts[out / shards.file(shape, number)] = shape, stretches[first : first + SHARD]
-    made = {path: found for path, (_, part) in parts.items() if (found := _made(path, part)) is not None}
+    made = {path: found for path, (_, part) in parts.items() if (found := _made(path, part, pixels)) is not None}
     missing = [(path, part) for path, (_, part) in parts.items() if path not in made]
     total, there = sum(len(part) for _, part in parts.values()), sum(len(parts[path][1]) for path in made)
     with tqdm(total=total, initial=there, desc="encode", file=sys.stderr, disable=not progress) as bar:
@@ -147,7 +153,7 @@ def _encode(
     if not any(sources.values()):
         raise InputError(f"{folder}: no clip could be decoded; the first: {left_out[0]}")
     about = {"model": config.name, "vae": digest(config.vae), "text": digest(config.text), "fps": config.sample.fps}
-    about |= {"beside": config.sample.image == "beside"}
+    about |= {"beside": config.sample.image == "beside", "pixels": all(one["pixels"] for one in made.values())}
     about |= {f"{part}_weights": digest_of(part) for part in ("vae", "text_encoder")}
     for stale in out.glob("*/*.part"):  # of processes that were lost
         stale.unlink(missing_ok=True)
@@ -156,27 +162,27 @@ def _encode(
     return out
 
 
-def _made(path: Path, part: list[Stretch]) -> dict[str, Any] | None:
-    """What is known of a file that was made of just this before and is whole."""
+def _made(path: Path, part: list[Stretch], pixels: bool) -> dict[str, Any] | None:
+    """What is known of a file that is whole and was made of just this, with ``pixels`` if they are asked for."""
     try:
-        made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        whole = made["of"] == _digest(part) and made["size"] == path.stat().st_size
+        made = {"pixels": False, **json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))}
+        whole = made["pixels"] >= pixels and made["of"] == _digest(part) and made["size"] == path.stat().st_size
         return made if whole and not made["left_out"] else None  # what was left out may be there again
     except (OSError, ValueError, KeyError):
         return None
 
 
-def _make(pipe: Pipeline, path: Path, part: list[Stretch], bar: Any) -> dict[str, Any]:
+def _make(pipe: Pipeline, path: Path, part: list[Stretch], bar: Any, pixels: bool) -> dict[str, Any]:
     written: list[str] = []
     left_out: list[str] = []
 
     def samples() -> Iterator[Sample]:
-        for sample in _samples(pipe, part, bar, left_out):
+        for sample in _samples(pipe, part, bar, left_out, pixels):
             written.append(sample.about["source"])
             yield sample
 
     size = shards.write(path, samples())
-    made = {"of": _digest(part), "size": size, "sources": written, "left_out": left_out}
+    made = {"of": _digest(part), "size": size, "sources": written, "left_out": left_out, "pixels": pixels}
     shards.write_text(path.with_suffix(".json"), json.dumps(made))
     return made
 
@@ -221,7 +227,7 @@ def _stretches(clip: Mapping[str, Any], fps: float, lengths: list[int]) -> Itera
         count = max((n for n in lengths if n <= fits), default=0) if count == lengths[-1] else 0
 
 
-def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str]) -> Iterator[Sample]:
+def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str], pixels: bool) -> Iterator[Sample]:
     batch = min(8, max(1, PIXELS // (part[0].frames * math.prod(part[0].size))))
     told = [texts(stretch.clip["captions"], stretch.change) or [""] for stretch in part]
     # All texts first: where memory is small, text encoder and autoencoder take turns on the devices.
@@ -245,7 +251,8 @@ def _samples(pipe: Pipeline, part: list[Stretch], bar: Any, left_out: list[str])
         for i, ((stretch, said), one) in enumerate(zip(stretches, latents, strict=False)):
             about = {"source": stretch.clip["source"], "start": round(stretch.start, 4), "captions": said}
             about |= {"change": stretch.change.about()}
-            yield Sample(one, tuple(known[text] for text in said), about, None if beside is None else beside[i])
+            states = tuple(known[text] for text in said)
+            yield Sample(one, states, about, None if beside is None else beside[i], frames[i] if pixels else None)
 
 
 def _beside(pipe: Pipeline, video: np.ndarray) -> np.ndarray | None:

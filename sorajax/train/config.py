@@ -49,7 +49,8 @@ class VideoConfig:
     """How the transformer learns from cached latents: of the drawn world's clips, or of real ones."""
 
     data: tuple[str, ...] = ()
-    """Folders of shards from ``sorajax data prepare --model``; without any, the drawn world is trained on."""
+    """Folders of shards from ``sorajax data prepare --model``, for an autoencoder made with ``--pixels``; without any,
+    the drawn world is trained on."""
     weights: tuple[float, ...] = ()
     """How often each of ``data`` is drawn from, as shares; without, all alike."""
     clips: int = 16384
@@ -185,7 +186,8 @@ class TrainConfig:
 
 
 OWN = {"video": "video", "vae_loss": "vae", "lora": "video"}
-"""Tables that concern one objective alone."""
+"""Tables that concern one objective alone; but for the clips that ``video.data`` names, which an autoencoder may learn
+from too."""
 
 
 def load(path: str | Path) -> TrainConfig:

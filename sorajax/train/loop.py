@@ -217,9 +217,10 @@ def make_objective(config: TrainConfig, model_folder: Path, mesh: Mesh | None = 
 
         return TextObjective(config, model_folder)
     if config.objective == "vae":
+        from sorajax.train.frames import FramesObjective
         from sorajax.train.vae import VaeObjective
 
-        return VaeObjective(config, model_folder)
+        return (FramesObjective if config.video.data else VaeObjective)(config, model_folder)
     from sorajax.train.footage import FootageObjective
     from sorajax.train.lora import LoraObjective
     from sorajax.train.video import VideoObjective

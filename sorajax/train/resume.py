@@ -31,10 +31,15 @@ BOUND = ("objective", "model", "optimizer.name", "lora.rank", "lora.targets")
 """May never change: the saved arrays are of another kind then. What is in neither list may, if it is agreed to."""
 
 
+CLIPS = ("data", "weights")
+"""Of the table ``video``, what an autoencoder is trained by too."""
+
+
 def plain(config: TrainConfig) -> dict[str, Any]:
     """The config as it is saved, without what concerns other objectives."""
     values = json.loads(json.dumps(dataclasses.asdict(config)))
-    return {key: value for key, value in values.items() if OWN.get(key, config.objective) == config.objective}
+    kept = {key: value for key, value in values.items() if OWN.get(key, config.objective) == config.objective}
+    return kept | ({"video": {key: values["video"][key] for key in CLIPS}} if config.objective == "vae" else {})
 
 
 def check(

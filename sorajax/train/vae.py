@@ -27,14 +27,19 @@ class VaeObjective:
     With ``decoder_only`` the encoder stays as it was exported, so that latents made before still hold.
     """
 
-    def __init__(self, config: TrainConfig, folder: Path):
-        """Raises ConfigError if a stretch is not one that the autoencoder and the world have."""
+    def __init__(self, config: TrainConfig, folder: Path, longest: int | None = None):
+        """Raises ConfigError if a stretch is not one that the autoencoder and the clips have, whose ``longest`` may be
+        longer than the world's."""
         self.config, self.folder, self.result = config, folder, folder
-        lengths, factor = config.vae_loss.frames, config.model.vae.temporal_factor
-        if not lengths or any(t < 1 or (t - 1) % factor or t > config.world.frames for t in lengths):
+        lengths, factor, longest = (
+            config.vae_loss.frames,
+            config.model.vae.temporal_factor,
+            longest or config.world.frames,
+        )
+        if not lengths or any(t < 1 or (t - 1) % factor or t > longest for t in lengths):
             raise ConfigError(
-                f"vae_loss.frames: {list(lengths)}; name one or more of 1 + {factor}k frames (world.frames is "
-                f"{config.world.frames})"
+                f"vae_loss.frames: {list(lengths)}; name one or more of 1 + {factor}k frames, at most {longest}, which "
+                "the clips have"
             )
         self.world = World(config.world)
         self.frozen: Any = ()
@@ -61,13 +66,16 @@ class VaeObjective:
 
     def size(self, index: int) -> int:
         """Clips of a batch: ``batch`` with the first of ``vae_loss.frames``, fewer with a longer stretch."""
+        return max(1, self.config.batch * self.config.vae_loss.frames[0] // self.stretch(index))
+
+    def stretch(self, index: int) -> int:
+        """Frames of each clip of a batch."""
         lengths = self.config.vae_loss.frames
-        return max(1, self.config.batch * lengths[0] // lengths[index % len(lengths)])
+        return lengths[index % len(lengths)]
 
     def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
         """frames uint8 [b, t, h, w, 3] and alpha uint8 [b, t, h, w]: a stretch of each clip."""
-        lengths, first = self.config.vae_loss.frames, index * self.config.batch
-        stretch = lengths[index % len(lengths)]
+        first, stretch = index * self.config.batch, self.stretch(index)
         clips = []
         for row in range(self.size(index)) if rows is None else rows:
             i = first + int(row)
@@ -94,7 +102,9 @@ class VaeObjective:
         """Weighted reconstruction loss; also the PSNR over all pixels."""
         options = self.config.vae_loss
         x = to_signed(batch["frames"])
-        weight = 1 + options.foreground * batch["alpha"].astype(jnp.float32)[..., None] / 255
+        weight = jnp.ones((*x.shape[:-1], 1))
+        if "alpha" in batch:
+            weight += options.foreground * batch["alpha"].astype(jnp.float32)[..., None] / 255
         mean, logvar = model.encode(x, stream=False)
         if options.decoder_only:
             mean, logvar = jax.lax.stop_gradient((mean, logvar))
@@ -108,25 +118,32 @@ class VaeObjective:
         psnr = -10 * jnp.log10(jnp.mean((y - x) ** 2) / 4)
         return loss, {"psnr": psnr, "kl": kl, "l1": absolutes}
 
-    def evaluate(self, model: VAE, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
-        """PSNR over whole clips and over their objects; a sheet of originals above their reconstructions."""
+    def held_out(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Clips that are not trained on, uint8 [b, t, h, w, 3], and where objects are, bool [b, t, h, w]."""
         samples = [self.world.sample(EVALUATION + i) for i in range(16)]
-        frames = np.stack([s.frames for s in samples])
-        alpha = np.stack([s.alpha for s in samples]) > 127
+        return np.stack([s.frames for s in samples]), np.stack([s.alpha for s in samples]) > 127
+
+    def measured(self) -> np.ndarray:
+        """Clips uint8 [b, t, h, w, 3] of which the latents' mean and deviation are."""
+        return np.stack([self.world.sample(EVALUATION + i).frames for i in range(256)])
+
+    def evaluate(self, model: VAE, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
+        """PSNR over whole clips, and over their objects; a sheet of originals above their reconstructions."""
+        frames, objects = self.held_out()
         decoded = jax.jit(lambda m, x: m.decode(m.encode(to_signed(x))[0]))(model, frames)
         back = np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
         error = (back.astype(np.float32) - frames) ** 2
         rows = [clip for pair in zip(frames[:8], back[:8], strict=True) for clip in pair]
         if is_primary():
             contact_sheet(rows, folder / f"vae-{step:07d}.png")
-        db = {"psnr": error.mean(), "psnr_objects": error[alpha].mean()}
+        db = {"psnr": error.mean()} | ({} if objects is None else {"psnr_objects": error[objects].mean()})
         return {name: float(10 * np.log10(255**2 / mse)) for name, mse in db.items()}
 
     def export(self, model: VAE, folder: Path) -> None:
         """Write the weights, and the latents' mean and deviation by channel into the model's config."""
         encode = jax.jit(lambda m, x: m.encode(to_signed(x))[0])
-        clips = [self.world.sample(EVALUATION + i).frames for i in range(256)]
-        latents = np.concatenate([np.asarray(encode(model, np.stack(clips[i : i + 32]))) for i in range(0, 256, 32)])
+        clips = self.measured()
+        latents = np.concatenate([np.asarray(encode(model, clips[i : i + 32])) for i in range(0, len(clips), 32)])
         flat = latents.reshape(-1, latents.shape[-1]).astype(np.float64)
         vae = self.config.model.vae
         if not self.config.vae_loss.decoder_only:

@@ -219,7 +219,7 @@ def test_in_the_shell(footage, tmp_path, capsys):
     assert out.startswith("4 clips (") and out.endswith("report.html\n")
     assert main([*command, "--limit", "min_seconds=0.1", "--tags", "title"]) == 0
     assert main([*command, "--augment", "flips"]) == 2
-    assert "--augment adds copies while clips are encoded; name the model too" in capsys.readouterr().err
+    assert "--augment is for clips that are encoded; name the model too" in capsys.readouterr().err
     for wrong, said in {"min_second=1": "unknown key 'min_second'", "min_seconds=x": "'x' is not a number"}.items():
         assert main([*command, "--limit", wrong]) == 2
         assert said in capsys.readouterr().err

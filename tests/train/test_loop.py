@@ -203,7 +203,7 @@ def test_stretches_are_taken_in_turn_with_as_many_frames_in_all(tmp_path):
     config = dataclasses.replace(BASE, batch=4, vae_loss=VaeLossConfig(frames=(5, 5, 9)))
     objective = VaeObjective(config, tmp_path)
     assert [objective.batch(i)["frames"].shape[:2] for i in range(4)] == [(4, 5), (4, 5), (2, 9), (4, 5)]
-    with pytest.raises(ConfigError, match="vae_loss.frames: .*17.*world.frames is 9"):
+    with pytest.raises(ConfigError, match="vae_loss.frames: .*17.*at most 9, which the clips have"):
         VaeObjective(dataclasses.replace(BASE, vae_loss=VaeLossConfig(frames=(5, 17))), tmp_path)
 
 

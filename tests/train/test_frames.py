@@ -1,0 +1,134 @@
+"""An autoencoder learns from frames of real clips, which shards keep where they are asked to."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sorajax
+from sorajax.data.shards import Shards
+from sorajax.errors import CheckpointError, ConfigError
+from sorajax.footage.encode import encode
+from sorajax.footage.prepare import prepare
+from sorajax.train.config import OptimizerConfig, TrainConfig, VaeLossConfig, VideoConfig
+from sorajax.train.footage import FootageObjective
+from sorajax.train.frames import FramesObjective
+from sorajax.train.loop import train
+from sorajax.weights import folder as folders
+from tests import tiny
+from tests.footage import films
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.write(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("frames")
+    for i, frames in enumerate((60, 24)):
+        films.write(root / "in" / f"{i}.mp4", films.scene(i, frames))
+        (root / "in" / f"{i}.txt").write_text(f"film {i}")
+    Image.fromarray(films.scene(9, 1)[0]).save(root / "in" / "still.png")
+    (root / "in" / "still.txt").write_text("a still")
+    prepare([root / "in"], root / "out", workers=1, progress=False)
+    return root / "out"
+
+
+@pytest.fixture(scope="module")
+def data(prepared, model):
+    return encode(sorajax.load(model), prepared, pixels=True, progress=False)
+
+
+@pytest.fixture
+def config(data, model):
+    return TrainConfig(
+        objective="vae",
+        model=tiny.CONFIG,
+        start=str(model),
+        warm_start=True,
+        video=VideoConfig(data=(str(data),)),
+        vae_loss=VaeLossConfig(frames=(5, 1, 9)),
+        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=2, ema=0.1),
+        dtype="float32",
+        steps=6,
+        batch=4,
+        log_every=1,
+    )
+
+
+def test_the_frames_are_those_that_the_latents_are_of(data, model):
+    shards, pipe = Shards(data), sorajax.load(model)
+    for shape in shards.shapes():
+        [sample] = shards.read(shape, [0])
+        latents = pipe.encode_video(sample.frames[None].astype(np.float32) / 127.5 - 1)
+        assert tiny.relative(sample.latents[None], latents) < 1e-3
+
+
+def test_shards_that_have_frames_are_kept_and_those_without_are_made_anew(prepared, model, data, tmp_path):
+    [file, *_] = sorted(data.rglob("*.array_record"))
+    made = file.stat().st_mtime_ns
+    assert encode(sorajax.load(model), prepared, progress=False) == data
+    assert file.stat().st_mtime_ns == made and Shards(data).index["pixels"]
+    (tmp_path / "clips.jsonl").write_text((prepared / "clips.jsonl").read_text())
+    bare = encode(sorajax.load(model), tmp_path, progress=False)
+    assert not Shards(bare).index["pixels"]
+    assert Shards(encode(sorajax.load(model), tmp_path, pixels=True, progress=False)).index["pixels"]
+
+
+def test_batches_are_stretches_of_clips_that_have_as_many_frames(config, model):
+    objective, shapes = FramesObjective(config, model), []
+    for index in range(6):
+        batch = objective.batch(index)["frames"]
+        shapes.append(batch.shape)
+        assert batch.dtype == np.uint8 and len(objective.names(index)) == objective.size(index) == len(batch)
+        np.testing.assert_array_equal(objective.batch(index, np.array([1]))["frames"], batch[1:2])
+    assert shapes == 2 * [(4, 5, 32, 32, 3), (20, 1, 32, 32, 3), (2, 9, 32, 32, 3)]
+    assert objective.names(1) != objective.names(4)
+
+
+def test_it_learns_resumes_and_leaves_a_model_whose_latents_are_measured(config, model, data, tmp_path, monkeypatch):
+    folder = train(dataclasses.replace(config, evaluate_every=6), runs=tmp_path, progress=False)
+    stage = tmp_path / "tiny" / "vae"
+    records = [json.loads(line) for line in (stage / "log.jsonl").read_text().splitlines()]
+    assert "eval_psnr" in records[-1] and "eval_psnr_objects" not in records[-1]
+    assert (stage / "vae-0000006.png").is_file()
+    assert folders.part_digest(folder, "vae") != folders.part_digest(model, "vae")
+    objective = FramesObjective(config, folder)
+    latents = np.asarray(sorajax.load(folder).encode_video(objective.measured()[:64].astype(np.float32) / 127.5 - 1))
+    np.testing.assert_allclose(latents.mean((0, 1, 2, 3)), 0, atol=0.2)
+    np.testing.assert_allclose(latents.std((0, 1, 2, 3)), 1, atol=0.2)
+    with pytest.raises(ConfigError, match="differs from the one in .* by vae, vae's weights; prepare it with that one"):
+        FootageObjective(dataclasses.replace(config, objective="video"), folder)
+
+    again = dataclasses.replace(config, steps=8, video=VideoConfig(data=(str(data), str(data))))
+    with pytest.raises(CheckpointError, match="--accept video.data"):
+        train(again, runs=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"vae_loss": VaeLossConfig(frames=(13,))},
+            "vae_loss.frames: .13.; name one or more of 1 . 4k frames, at most 9",
+        ),
+        (
+            {"model": dataclasses.replace(tiny.CONFIG, vae=dataclasses.replace(tiny.CONFIG.vae, patch_size=24))},
+            "has frames of 32x32, no multiple of the autoencoder's 96 pixels",
+        ),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused(config, model, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        FramesObjective(dataclasses.replace(config, **changes), model)
+
+
+def test_shards_without_frames_are_refused_with_the_remedy(config, model, tmp_path):
+    tiny.write_shards(tmp_path / "shards", 4)
+    video = VideoConfig(data=(str(tmp_path / "shards"),))
+    with pytest.raises(ConfigError, match="video.data: .*shards holds no frames; prepare it with --pixels"):
+        FramesObjective(dataclasses.replace(config, video=video), model)
