@@ -100,6 +100,8 @@ class LoraConfig:
     """What is added is ``alpha / rank`` times their product; 0: as the rank."""
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out")
     """Kernels of every block that are adapted, by name; "ffn_in" and "ffn_out" are those of the feed-forward."""
+    start: str = ""
+    """A LoRA file of that rank, from which a new run goes on."""
     weights: str = ""
     """"int8" keeps the kernels that are adapted in eight bits, in half the memory of bfloat16."""
 

@@ -89,7 +89,7 @@ def _train(
         judged = about.get("judged")
     else:
         state = init_state(objective, optimizer, config.seed, mesh)
-        state = _warm(objective, state) if config.warm_start else state
+        state = _warm(objective, state) if config.warm_start or config.lora.start else state
     step = make_step(
         objective,
         optimizer,

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from sorajax.errors import ConfigError
+from sorajax.hosts.arrays import place
 from sorajax.mesh import param
 from sorajax.models.adapted import Adapted
 from sorajax.models.dit import DiT
@@ -22,7 +23,7 @@ from sorajax.weights import folder as folders
 from sorajax.weights.convert import LINEAR, Match, matches
 from sorajax.weights.dit import RULES
 from sorajax.weights.find import find
-from sorajax.weights.lora import TRANSFORMER
+from sorajax.weights.lora import TRANSFORMER, read
 
 FILE, LOW_FILE = "lora.safetensors", "lora-low.safetensors"
 """The second is of the transformer for low noise levels, of models of two."""
@@ -84,18 +85,45 @@ class LoraObjective:
         return Adapters(self.targets, self.options.rank, rngs=rngs)
 
     def warm_start(self, model: Adapters) -> None:
-        """The transformer is that of the model folder in any case; adapters begin anew."""
+        """Go on from the file that is named, where one is. The transformer is that of the model folder in any case.
+
+        Raises ConfigError for a file of another rank, or of kernels that are not adapted.
+        """
+        if not self.options.start:
+            return
+        lora = read(Path(self.options.start).expanduser(), self.frozen["dit"])
+        changes = dict(lora.changes)
+        for name, adapter in model.by_name.items():
+            down, up = np.array(adapter.down[...]), np.array(adapter.up[...])
+            for i in range(len(down)):
+                if (change := changes.pop(f"{name.replace('*', str(i))}.weight", None)) is None:
+                    continue
+                if change.down is None or change.up is None or len(change.down) != self.options.rank:
+                    rank = "none" if change.down is None else len(change.down)
+                    raise ConfigError(f"lora.start: {lora.path} is of rank {rank}, and lora.rank {self.options.rank}")
+                own = 1.0 if change.alpha is None else change.alpha / len(change.down)
+                down[i], up[i] = change.down.T, change.up.T * np.float32(own / self._scale)
+            for factor, value in ((adapter.down, down), (adapter.up, up)):
+                factor[...] = place(value, factor[...].sharding)
+        if changes:
+            raise ConfigError(
+                f"lora.start: {lora.path} changes {min(changes)}, which lora.targets do not name; name the same ones"
+            )
+
+    @property
+    def _scale(self) -> float:
+        """What the product of the factors is multiplied by."""
+        return (self.options.alpha or self.options.rank) / self.options.rank
 
     def adapted(self, model: Adapters, dit: DiT) -> DiT:
         """The transformer with the adapters beside its kernels."""
-        scale = (self.options.alpha or self.options.rank) / self.options.rank
 
         def one(path: Any, leaf: Any) -> Any:
             name = self._paths.get(tuple(getattr(part, "name", "") for part in path[:-1]))
             if name is None:
                 return leaf
             adapter = model.by_name[name]
-            return Adapted(leaf, adapter.down[...], adapter.up[...], scale)
+            return Adapted(leaf, adapter.down[...], adapter.up[...], self._scale)
 
         return jax.tree_util.tree_map_with_path(one, dit, is_leaf=lambda leaf: isinstance(leaf, Quantised))
 
@@ -113,7 +141,7 @@ class LoraObjective:
 
     def export(self, model: Adapters, folder: Path) -> None:
         """Write the adapters with the keys of diffusers and PEFT beside the model folder; alpha is multiplied in."""
-        tensors, scale = {}, np.float32((self.options.alpha or self.options.rank) / self.options.rank)
+        tensors, scale = {}, np.float32(self._scale)
         for name in self.targets:
             adapter = model.by_name[name]
             down, up = np.asarray(adapter.down[...]), np.asarray(adapter.up[...])

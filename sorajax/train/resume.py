@@ -21,6 +21,7 @@ FREE = (
     "guard",
     "cost",
     "warm_start",
+    "lora.start",
     "model.sample",
 )
 """May change at any time: how long, how often, on which devices. (With another ``log_every``, another leap of the loss

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 import provenance
 import sorajax
 from sorajax.cli import main
-from sorajax.errors import CheckpointError, ConfigError
+from sorajax.errors import CheckpointError, ConfigError, InputError
 from sorajax.train.config import LoraConfig, OptimizerConfig, TrainConfig, VideoConfig
 from sorajax.train.loop import make_objective, train
 from sorajax.train.video import VideoObjective
@@ -118,6 +118,27 @@ def test_kernels_may_be_kept_in_eight_bits_and_get_no_gradient(config, tmp_path)
     assert train(config, runs=tmp_path, progress=False).name == "lora.safetensors"
     found = losses(tmp_path / "tiny" / "lora")
     assert np.mean(list(found.values())[-5:]) < np.mean(list(found.values())[:5])
+
+
+def test_a_run_goes_on_from_a_file(config, tmp_path):
+    file = train(dataclasses.replace(config, steps=2), runs=tmp_path / "runs", progress=False)
+    lora = dataclasses.replace(config.lora, start=str(file), alpha=2.0)
+    further = dataclasses.replace(config, steps=1, lora=lora, optimizer=OptimizerConfig(learning_rate=0.0))
+    again = train(further, runs=tmp_path / "further", progress=False)
+    before, after = load_file(file), load_file(again)
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, atol=1e-6)
+
+    other = dataclasses.replace(further, lora=dataclasses.replace(lora, rank=2))
+    with pytest.raises(ConfigError, match="lora.start: .*lora.safetensors is of rank 4, and lora.rank 2"):
+        train(other, runs=tmp_path / "rank", progress=False)
+    fewer = dataclasses.replace(further, lora=dataclasses.replace(lora, targets=("attn1",)))
+    with pytest.raises(ConfigError, match="changes blocks.0.ffn.*, which lora.targets do not name"):
+        train(fewer, runs=tmp_path / "fewer", progress=False)
+    gone = dataclasses.replace(further, lora=dataclasses.replace(lora, start="gone.safetensors"))
+    with pytest.raises(InputError, match="no LoRA at 'gone.safetensors'"):
+        train(gone, runs=tmp_path / "gone", progress=False)
 
 
 def test_what_does_not_fit_is_named(config, tmp_path):
