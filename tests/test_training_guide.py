@@ -62,6 +62,7 @@ def place(tmp_path, monkeypatch):
     base |= {"world": {"size": 32, "frames": 9}}
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "mini.toml").write_text(plain(base), encoding="utf-8")
+    (tmp_path / "configs" / "mini-vae.toml").write_text('base = "mini"\nobjective = "vae"\n[vae_loss]\nframes = [5]\n')
     monkeypatch.setattr(config, "CONFIG_DIRS", (tmp_path / "configs",))
     for i in range(2):
         films.write(tmp_path / "videos" / f"{i}.mp4", films.scene(i, 20))
@@ -74,7 +75,7 @@ def place(tmp_path, monkeypatch):
 def test_its_commands_run_one_after_the_other_from_videos_to_signed_clips(guide, place, capsys):
     shards = ""
     configs = files(guide)
-    assert set(configs) == {"dogs.toml", "whole.toml", "picture.toml"}
+    assert set(configs) == {"dogs.toml", "whole.toml", "eye.toml", "picture.toml"}
     for command in commands(guide):
         if any(word in command for word in ELSEWHERE):
             continue

@@ -33,8 +33,8 @@ class Budget:
         last, self._last = self._last, look
         self._left -= 1
         opens = last is None or last.shape != look.shape or float(np.mean(np.abs(look - last))) > _CUT
-        if opens and self._debt < _PAID:
-            more = min(room * _OPENING, max(0.0, _PAID * self._left - self._debt))
+        more = min(room * _OPENING, _PAID * self._left - self._debt)
+        if opens and more > 0 and self._debt < _PAID:
             self._debt += more
             return 1.0 + more
         paid = min(_PAID, self._debt)

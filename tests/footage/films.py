@@ -1,10 +1,13 @@
 """Small videos whose scenes, colours and captions are known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
+
+from sorajax.footage.prepare import prepare
 
 WIDTH, HEIGHT, FPS = 128, 96, 16
 
@@ -39,3 +42,15 @@ def write(path: Path, *scenes: np.ndarray, fps: int = FPS, tags: Mapping[str, st
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+def prepared(root: Path, lengths: Sequence[int], *, still: bool = False) -> Path:
+    """The folder that ``prepare`` leaves of films of so many frames, with two captions each, and of a picture."""
+    for i, frames in enumerate(lengths):
+        write(root / "in" / f"{i}.mp4", scene(i, frames))
+        (root / "in" / f"{i}.txt").write_text(f"a dog, film {i}\na pet\n")
+    if still:
+        Image.fromarray(scene(9, 1)[0]).save(root / "in" / "still.png")
+        (root / "in" / "still.txt").write_text("a still dog")
+    prepare([root / "in"], root / "out", workers=1, progress=False)
+    return root / "out"

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import sorajax
 from sorajax.data import shards
@@ -26,14 +25,7 @@ from tests.footage import films
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """Three videos and a picture, scanned and encoded for the tiny model."""
-    root = tmp_path_factory.mktemp("prepared")
-    for i, frames in enumerate((40, 20, 24)):
-        films.write(root / "in" / f"{i}.mp4", films.scene(i, frames))
-        (root / "in" / f"{i}.txt").write_text(f"a dog, film {i}\na pet\n")
-    Image.fromarray(films.scene(9, 1)[0]).save(root / "in" / "still.png")
-    (root / "in" / "still.txt").write_text("a still dog")
-    prepare([root / "in"], root / "out", workers=1, progress=False)
-    return root / "out"
+    return films.prepared(tmp_path_factory.mktemp("prepared"), (40, 20, 24), still=True)
 
 
 @pytest.fixture(scope="module")

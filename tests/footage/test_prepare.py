@@ -12,6 +12,7 @@ from unittest import mock
 import av
 import pytest
 
+import sorajax
 from sorajax.cli import main
 from sorajax.errors import InputError
 from sorajax.footage import prepare as module
@@ -230,6 +231,7 @@ def test_in_the_shell(footage, tmp_path, capsys):
 def test_without_its_packages_the_remedy_is_named(monkeypatch, tmp_path, capsys):
     for name in [name for name in sys.modules if name.startswith(("sorajax.footage", "scenedetect"))]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(sorajax, "footage", raising=False)  # so that it is put back as well
     monkeypatch.setitem(sys.modules, "scenedetect", None)
     assert main(["data", "prepare", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "footage needs scenedetect, which is missing: pip install 'sorajax[data]'" in capsys.readouterr().err

@@ -12,7 +12,6 @@ import sorajax
 from sorajax.diffusion.condition import of_images
 from sorajax.errors import ConfigError
 from sorajax.footage.encode import encode
-from sorajax.footage.prepare import prepare
 from sorajax.train import judge
 from sorajax.train.config import LoraConfig, OptimizerConfig, TrainConfig, VideoConfig
 from sorajax.train.footage import FootageObjective
@@ -32,12 +31,8 @@ PARTS = {"high": "transformer", "low": "transformer_2"}
 def two(tmp_path_factory):
     """A model of two transformers that takes a picture beside its latents, and shards that were made with it."""
     root = tmp_path_factory.mktemp("two")
-    for i, frames in enumerate((40, 24)):
-        films.write(root / "in" / f"{i}.mp4", films.scene(i, frames))
-        (root / "in" / f"{i}.txt").write_text(f"a dog, film {i}\n")
-    prepare([root / "in"], root / "prepared", workers=1, progress=False)
     model = tiny.write(root / "model", TWO)
-    return model, encode(sorajax.load(model), root / "prepared", progress=False)
+    return model, encode(sorajax.load(model), films.prepared(root, (40, 24)), progress=False)
 
 
 def expert(two, **options) -> TrainConfig:

@@ -5,13 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import sorajax
 from sorajax.data.shards import Shards
 from sorajax.errors import CheckpointError, ConfigError
 from sorajax.footage.encode import encode
-from sorajax.footage.prepare import prepare
 from sorajax.train.config import OptimizerConfig, TrainConfig, VaeLossConfig, VideoConfig
 from sorajax.train.footage import FootageObjective
 from sorajax.train.frames import FramesObjective
@@ -28,14 +26,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    root = tmp_path_factory.mktemp("frames")
-    for i, frames in enumerate((60, 24)):
-        films.write(root / "in" / f"{i}.mp4", films.scene(i, frames))
-        (root / "in" / f"{i}.txt").write_text(f"film {i}")
-    Image.fromarray(films.scene(9, 1)[0]).save(root / "in" / "still.png")
-    (root / "in" / "still.txt").write_text("a still")
-    prepare([root / "in"], root / "out", workers=1, progress=False)
-    return root / "out"
+    return films.prepared(tmp_path_factory.mktemp("frames"), (60, 24), still=True)
 
 
 @pytest.fixture(scope="module")

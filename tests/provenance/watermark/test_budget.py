@@ -1,7 +1,7 @@
 """What each picture gets."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provenance.watermark.budget import Budget
@@ -16,6 +16,7 @@ def test_the_first_picture_and_the_first_after_a_cut_get_more() -> None:
     assert max(shares[1:20] + shares[21:]) <= 1.0
 
 
+@example([False] * 15 + [True])  # a cut when the last may still pay
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
 def test_a_clip_of_known_length_gets_one_in_the_mean_wherever_its_cuts_are(bright: list[bool]) -> None:
     budget = Budget(len(bright))
