@@ -18,7 +18,9 @@ for name in ("SORAJAX_TRUST", "SORAJAX_REGISTRY", "SORAJAX_REGISTRY_BLOBS", "SOR
     os.environ.pop(name, None)
 # Tests build the same small models again and again; what one has compiled the next one reads, in another process too:
 # with a limit of its size the cache is locked while it is written.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.setdefault("SORAJAX_TEST_PROGRAMS", str(Path(_HOME.name) / "programs"))
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.setdefault(
+    "SORAJAX_TEST_PROGRAMS", str(Path(_HOME.name) / "programs")
+)
 os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**32)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 # Most of their time is the compiler's, which need not make such small models fast.
