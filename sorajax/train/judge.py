@@ -29,9 +29,10 @@ LEVELS = (0.3, 0.6, 0.85, 0.97)
 SHOWN = 8
 """Samples on a sheet."""
 AT_ONCE = 2**17
-"""Latent cells that a device samples at once, of more than one clip: a clip of 832x480 and 81 frames has as many."""
-Loss = Callable[..., jax.Array]
-"""(model, latents, text, noise levels, noise, which are given their first frame, beside) -> loss f32 []; compiled."""
+"""Latent cells that a device works on at once, of more than one clip: a clip of 832x480 and 81 frames has as many."""
+Errors = Callable[..., tuple[jax.Array, jax.Array]]
+"""(model, latents, text, noise levels, noise, which are given their first frame, beside) -> sum of squared errors, and
+of their weights, f32 []; compiled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class HeldOut:
 
 
 def figures(
-    loss: Loss,
+    errors: Errors,
     model: DiT,
     clips: HeldOut,
     mesh: Mesh,
@@ -64,20 +65,34 @@ def figures(
 
     With ``images`` also the loss of clips that are given their first frame.
     """
-    found: dict[str, float] = {}
-    put = partial(_placed, mesh)
-    x, text, beside = put(clips.latents), put(clips.text), None if clips.beside is None else put(clips.beside)
-    others, count = put(np.roll(clips.text, 1, 0)), len(clips.latents)
+    put, count, found = partial(_placed, mesh), len(clips.latents), {}
+    size = max(n for n in range(1, _at_once(mesh, clips.latents.shape[1:]) + 1) if count % n == 0)
+
+    def loss(level: float, text: np.ndarray, given: bool) -> float:
+        noise, total = (
+            np.asarray(jax.random.normal(jax.random.key(int(1000 * level)), clips.latents.shape)),
+            np.zeros(2),
+        )
+        s, first = np.full(size, level, np.float32), np.full(size, given)
+        for rows in np.arange(count).reshape(-1, size):
+            beside = None if clips.beside is None else put(clips.beside[rows])
+            arguments = (put(x) for x in (clips.latents[rows], text[rows], s, noise[rows], first))
+            total += [float(x) for x in errors(model, *arguments, beside)]
+        return float(total[0] / total[1])
+
+    others = np.roll(clips.text, 1, 0)
     with jax.set_mesh(mesh):
         for level in (round(within[0] + share * (within[1] - within[0]), 3) for share in LEVELS):
-            noise = put(np.asarray(jax.random.normal(jax.random.key(int(1000 * level)), clips.latents.shape)))
-            s, none = put(np.full(count, level, np.float32)), put(np.zeros(count, bool))
-            right = float(loss(model, x, text, s, noise, none, beside))
-            wrong = float(loss(model, x, others, s, noise, none, beside))
+            right, wrong = (loss(level, text, False) for text in (clips.text, others))
             found |= {f"loss_{level}": right, f"text_gap_{level}": wrong - right}
             if images:
-                found[f"image_loss_{level}"] = float(loss(model, x, text, s, noise, put(np.ones(count, bool)), beside))
+                found[f"image_loss_{level}"] = loss(level, clips.text, True)
     return found
+
+
+def _at_once(mesh: Mesh, shape: tuple[int, ...]) -> int:
+    """Clips of latents [t, h, w, c] that the mesh works on at once."""
+    return mesh.shape["data"] * mesh.shape["fsdp"] * max(1, AT_ONCE // math.prod(shape[:-1]))
 
 
 def _placed(mesh: Mesh, x: np.ndarray) -> jax.Array:
@@ -103,8 +118,7 @@ def samples(
     condition has the fields of a ``Condition``.
     """
     put, noise = partial(_placed, mesh), np.asarray(jax.random.normal(jax.random.key(seed), (len(text), *shape)))
-    group = mesh.shape["data"] * mesh.shape["fsdp"] * max(1, AT_ONCE // math.prod(shape[:-1]))
-    made = []
+    group, made = _at_once(mesh, shape), []
     for first in range(0, len(text), group):
         rows = np.minimum(first + np.arange(min(group, len(text))), len(text) - 1)  # full groups: compiled once
         with jax.set_mesh(mesh):

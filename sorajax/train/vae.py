@@ -1,6 +1,7 @@
 """The autoencoder's objective: frames that come back as they were, objects and edges before all."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from sorajax.train.step import Metrics
 from sorajax.weights import folder as folders
 from sorajax.weights.vae import export_vae, load_vae
 
+PIXELS = 2**22
+"""That are judged and measured at once, unless one clip has more."""
+
 
 class VaeObjective:
     """Squared and absolute errors, weighted towards the objects, those of edges, and a small KL term.
@@ -31,11 +35,8 @@ class VaeObjective:
         """Raises ConfigError if a stretch is not one that the autoencoder and the clips have, whose ``longest`` may be
         longer than the world's."""
         self.config, self.folder, self.result = config, folder, folder
-        lengths, factor, longest = (
-            config.vae_loss.frames,
-            config.model.vae.temporal_factor,
-            longest or config.world.frames,
-        )
+        lengths, factor = config.vae_loss.frames, config.model.vae.temporal_factor
+        longest = longest or config.world.frames
         if not lengths or any(t < 1 or (t - 1) % factor or t > longest for t in lengths):
             raise ConfigError(
                 f"vae_loss.frames: {list(lengths)}; name one or more of 1 + {factor}k frames, at most {longest}, which "
@@ -130,8 +131,7 @@ class VaeObjective:
     def evaluate(self, model: VAE, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """PSNR over whole clips, and over their objects; a sheet of originals above their reconstructions."""
         frames, objects = self.held_out()
-        decoded = jax.jit(lambda m, x: m.decode(m.encode(to_signed(x))[0]))(model, frames)
-        back = np.asarray(gather(jnp.round((decoded + 1) * 127.5)), np.uint8)
+        back = np.concatenate([np.asarray(gather(_back(model, some)), np.uint8) for some in _groups(frames)])
         error = (back.astype(np.float32) - frames) ** 2
         rows = [clip for pair in zip(frames[:8], back[:8], strict=True) for clip in pair]
         if is_primary():
@@ -141,9 +141,7 @@ class VaeObjective:
 
     def export(self, model: VAE, folder: Path) -> None:
         """Write the weights, and the latents' mean and deviation by channel into the model's config."""
-        encode = jax.jit(lambda m, x: m.encode(to_signed(x))[0])
-        clips = self.measured()
-        latents = np.concatenate([np.asarray(encode(model, clips[i : i + 32])) for i in range(0, len(clips), 32)])
+        latents = np.concatenate([np.asarray(_latents(model, clips)) for clips in _groups(self.measured())])
         flat = latents.reshape(-1, latents.shape[-1]).astype(np.float64)
         vae = self.config.model.vae
         if not self.config.vae_loss.decoder_only:
@@ -151,6 +149,22 @@ class VaeObjective:
             vae = dataclasses.replace(vae, latents_mean=mean, latents_std=std)
             folders.save_config(folder, dataclasses.replace(self.config.model, vae=vae))
         folders.save_part(folder, "vae", export_vae(model))
+
+
+@jax.jit
+def _latents(model: VAE, frames: jax.Array) -> jax.Array:
+    return model.encode(to_signed(frames))[0]
+
+
+@jax.jit
+def _back(model: VAE, frames: jax.Array) -> jax.Array:
+    return jnp.round((model.decode(model.encode(to_signed(frames))[0]) + 1) * 127.5)
+
+
+def _groups(clips: np.ndarray) -> list[np.ndarray]:
+    """Parts of clips [b, t, h, w, 3], as many at once as have ``PIXELS``; all of one size but the last."""
+    size = max(1, PIXELS // math.prod(clips.shape[1:4]))
+    return [clips[i : i + size] for i in range(0, len(clips), size)]
 
 
 def to_signed(frames: jax.Array) -> jax.Array:

@@ -186,14 +186,14 @@ class VideoObjective:
         return error, jnp.broadcast_to(~known[..., None, None], error.shape).astype(error.dtype)
 
     @functools.cached_property
-    def _mean_error(self) -> judge.Loss:
+    def _errors(self) -> judge.Errors:
         """Compiled once for all evaluations."""
 
-        def mean(*arguments: Any) -> jax.Array:
+        def sums(*arguments: Any) -> tuple[jax.Array, jax.Array]:
             error, weight = self._error(*arguments)
-            return jnp.sum(error * weight) / jnp.sum(weight)
+            return jnp.sum(error * weight), jnp.sum(weight)
 
-        return jax.jit(mean)
+        return jax.jit(sums)
 
     def evaluate(self, model: DiT, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """Validation loss and text gap by noise level, and samples of fixed prompts: a sheet, and signed clips.
@@ -210,7 +210,7 @@ class VideoObjective:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             warnings.warn(f"step {step}: no samples, the devices' memory is too small for them", stacklevel=2)
-        return judge.figures(self._mean_error, model, clips, self.mesh, within=self.levels, images=images)
+        return judge.figures(self._errors, model, clips, self.mesh, within=self.levels, images=images)
 
     def _show(self, model: DiT, clips: HeldOut, name: str, folder: Path, images: bool, signed: int) -> None:
         options = self.config.model.sample

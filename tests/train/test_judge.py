@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import sorajax
+from sorajax.data.world import WorldConfig
 from sorajax.errors import ConfigError
 from sorajax.mesh import make_mesh
 from sorajax.train import judge
@@ -16,7 +17,13 @@ from sorajax.train.video import VideoObjective
 from tests import tiny
 
 PROMPTS = ("a red dog", "two cats", "a boat at sea")
-CONFIG = TrainConfig(objective="video", model=tiny.CONFIG, dtype="float32", sample_prompts=PROMPTS)
+CONFIG = TrainConfig(
+    objective="video",
+    model=tiny.CONFIG,
+    world=WorldConfig(size=32, frames=9),
+    dtype="float32",
+    sample_prompts=PROMPTS,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +42,17 @@ def test_samples_in_groups_are_those_of_all_at_once(folder, monkeypatch):
     groups = judge.samples(*arguments)
     assert counted == [2, 2] and groups.shape == whole.shape == (3, 9, 32, 32, 3)
     np.testing.assert_allclose(groups.astype(int), whole.astype(int), atol=1)
+
+
+def test_the_loss_of_groups_is_that_of_all_at_once(folder, monkeypatch):
+    pipe, mesh, objective = sorajax.load(folder), make_mesh(devices=jax.devices()[:1]), VideoObjective(CONFIG, folder)
+    clips = objective.held_out()
+    whole = judge.figures(objective._errors, pipe.dit, clips, mesh, images=True)
+    monkeypatch.setattr(judge, "AT_ONCE", 5 * 3 * 2 * 2)
+    shapes = []
+    told = lambda *arguments: shapes.append(arguments[1].shape) or objective._errors(*arguments)  # noqa: E731
+    assert judge.figures(told, pipe.dit, clips, mesh, images=True) == pytest.approx(whole, rel=1e-4, abs=1e-5)
+    assert set(shapes) == {(4, 3, 2, 2, 8)} and len(whole) == 12
 
 
 def test_samples_are_of_the_prompts_that_are_asked_for(folder):
