@@ -89,7 +89,7 @@ def encode_on(
 
     def make(parts: list[Part], bar: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
         with tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder) as seen:
-            for number, made in ray.make(Maker(model, name, seen.name, pixels), parts):
+            for number, made in ray.make(Maker(model, name, seen.name, pixels=pixels), parts):
                 for line in made["left_out"]:
                     warnings.warn(f"left out: {line}", stacklevel=2)
                 bar.update(len(parts[number][1]))
@@ -101,7 +101,7 @@ def encode_on(
 class Maker:
     """Makes files of shards in a process of its own, with a model that it loads first."""
 
-    def __init__(self, model: str, digest: str, seen: str, pixels: bool):
+    def __init__(self, model: str, digest: str, seen: str, *, pixels: bool = False):
         self.model, self.digest, self.seen, self.pixels = model, digest, seen, pixels
         self.pipe: Pipeline | None = None
 
