@@ -178,6 +178,7 @@ def _record(sample: Sample) -> bytes:
     tensors = {"latents": sample.latents} | {f"text.{i}": states for i, states in enumerate(sample.text)}
     tensors |= {} if sample.beside is None else {"beside": sample.beside}
     tensors |= {} if sample.frames is None else {"frames": sample.frames}
+    tensors = {name: np.ascontiguousarray(x) for name, x in tensors.items()}  # safetensors takes them for such
     return save(tensors, {"about": json.dumps(dict(sample.about))})
 
 

@@ -153,7 +153,8 @@ def _encode(
     if not any(sources.values()):
         raise InputError(f"{folder}: no clip could be decoded; the first: {left_out[0]}")
     about = {"model": config.name, "vae": digest(config.vae), "text": digest(config.text), "fps": config.sample.fps}
-    about |= {"beside": config.sample.image == "beside", "pixels": all(one["pixels"] for one in made.values())}
+    about |= {"beside": config.sample.image == "beside"}
+    about |= {"pixels": True} if all(one["pixels"] for one in made.values()) else {}
     about |= {f"{part}_weights": digest_of(part) for part in ("vae", "text_encoder")}
     for stale in out.glob("*/*.part"):  # of processes that were lost
         stale.unlink(missing_ok=True)

@@ -64,7 +64,7 @@ def problem(request: Request, sizes: dict[str, int]) -> str:
     """Why a mesh does not suit a request, in one line; empty if it does."""
     data, seq, tensor = (sizes[axis] for axis in ("data", "seq", "tensor"))
     # Guidance runs each clip twice, and the two may lie on different devices.
-    rows = request.batch * (2 if request.task == "sample" else 1)
+    rows = _rows(request)
     heads = request.model.text.num_heads if request.task == "text" else request.model.dit.num_attention_heads
     if request.task == "decode":
         return ""  # columns of frames take whatever axes divide them
@@ -88,13 +88,18 @@ def _factorisations(devices: int) -> Iterator[dict[str, int]]:
                 yield {"data": data, "fsdp": fsdp, "seq": seq, "tensor": rest // seq}
 
 
+def _rows(request: Request) -> int:
+    """Clips at once."""
+    return 2 * request.batch if request.task == "sample" else request.batch // request.accumulate
+
+
 def _order(request: Request, sizes: dict[str, int]) -> tuple[float, ...]:
     data, fsdp, seq, tensor = (sizes[axis] for axis in AXES)
     if request.task == "decode":
         where = spec(("batch", "columns"), (request.batch, request.latent_shape[3]), SimpleNamespace(shape=sizes))
         used = [name for part in where if part for name in ((part,) if isinstance(part, str) else part)]
         return math.prod(sizes.values()) / math.prod(sizes[name] for name in used), tensor, fsdp, data, seq
-    rows = request.batch * (2 if request.task == "sample" else 1)
+    rows = _rows(request)
     idle = max(1, data * fsdp // math.gcd(rows, data * fsdp))  # devices that repeat each other's work
     spare = -request.tokens % seq / request.tokens  # tokens are padded to as many for every device
     if request.task == "train":  # states of the optimiser are large: data alone repeats them everywhere

@@ -236,7 +236,8 @@ def _remedies(request: Request, slice_: Topology, tried: Attempt) -> list[str]:
     temporaries = tried.memory.get("temporaries", 0)
     if request.task == "train" and request.remat != "block":
         advice.append(f'remat "block" instead of "{request.remat}"')
-    if request.task == "train" and request.batch > request.accumulate:
+    apart = tried.mesh["data"] * tried.mesh["fsdp"]
+    if request.task == "train" and request.batch // request.accumulate > apart:
         advice.append(f"the batch in more parts than {request.accumulate} (accumulate)")
     if request.batch > 1 and request.task != "text":
         advice.append(f"a smaller batch than {request.batch}")

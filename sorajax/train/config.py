@@ -108,6 +108,8 @@ class LoraConfig:
     def __post_init__(self) -> None:
         if self.weights not in ("", "int8"):
             raise ConfigError(f'lora.weights: {self.weights!r} is unknown; known: "int8", or leave it out')
+        if self.start and not self.rank:
+            raise ConfigError(f"lora.start: {self.start}, and lora.rank is 0; give the rank of that file")
         if self.rank < 0 or self.alpha < 0:
             raise ConfigError(f"lora: rank {self.rank}, alpha {self.alpha}; neither can be below 0")
 

@@ -33,6 +33,8 @@ class Draws:
             numbers = {shape: _split(shards, shape, kept) for shape in shards.shapes()}
             count = sum(len(trained) for trained, _ in numbers.values())
             for shape, (trained, rest) in numbers.items():
+                if not len(trained):
+                    continue
                 self.groups.append((i, shape))
                 self._numbers[i, shape] = trained, rest
                 chances.append(weights[i] * len(trained) / count)
@@ -57,13 +59,15 @@ class Draws:
         """File and second of samples."""
         return [f"{s.about['source']} at {s.about['start']} s" for s in self.read(group, numbers)]
 
-    def spread(self, count: int, *, held_out: bool, of: Callable[[Group], bool] = lambda group: True) -> list[Sample]:
-        """So many samples of the commonest group, evenly: of files that are trained on, or of those that are not, where
-        there are enough of them."""
+    def spread(
+        self, count: int, *, held_out: bool, of: Callable[[Group], bool] = lambda group: True
+    ) -> tuple[Group, np.ndarray]:
+        """So many samples of the commonest group, or all, evenly: of files that are trained on, or of those that are
+        not, where there are enough of them."""
         group = max(filter(of, self.groups), key=lambda group: len(self._numbers[group][0]))
         trained, kept = self._numbers[group]
         numbers = kept if held_out and len(kept) >= 2 else trained
-        return self.read(group, numbers[np.linspace(0, len(numbers) - 1, count).astype(int)])
+        return group, numbers[np.linspace(0, len(numbers) - 1, min(count, len(numbers))).astype(int)]
 
     def about(self) -> list[str]:
         """Each folder, with what is in it."""

@@ -1,6 +1,6 @@
 """The autoencoder's objective on real clips: frames from shards on disk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,10 @@ import numpy as np
 from sorajax.errors import ConfigError
 from sorajax.train.config import TrainConfig
 from sorajax.train.draws import Draws, Group
-from sorajax.train.vae import VaeObjective
+from sorajax.train.vae import VaeObjective, at_once
 
 MEASURED = 256
-"""Clips of which the latents' mean and deviation are."""
+"""Clips of which the latents' mean and deviation are, at most."""
 
 
 class FramesObjective(VaeObjective):
@@ -31,8 +31,7 @@ class FramesObjective(VaeObjective):
                     f"video.data: {self.draws.shards[i].folder} has frames of {w}x{h}, no multiple of the "
                     f"autoencoder's {cell} pixels; prepare them for a model whose sizes are"
                 )
-        self._longest = max(t for t, *_ in self._shapes.values())
-        super().__init__(config, folder, self._longest)
+        super().__init__(config, folder, max(t for t, *_ in self._shapes.values()))
 
     def batch(self, index: int, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
         """frames uint8 [b, t, h, w, 3]: a stretch of each clip."""
@@ -58,15 +57,17 @@ class FramesObjective(VaeObjective):
 
     def held_out(self) -> tuple[np.ndarray, None]:
         """Clips of files that are not trained on."""
-        return self._spread(16, held_out=True), None
+        return np.stack(self._stored(*self._spread(16, held_out=True))), None
 
-    def measured(self) -> np.ndarray:
+    def measured(self) -> Iterator[np.ndarray]:
         """Clips that are trained on."""
-        return self._spread(MEASURED, held_out=False)
+        group, numbers = self._spread(MEASURED, held_out=False)
+        size = at_once(self._shapes[group])
+        for first in range(0, len(numbers), size):
+            yield np.stack(self._stored(group, numbers[first : first + size]))
 
-    def _spread(self, count: int, *, held_out: bool) -> np.ndarray:
-        samples = self.draws.spread(count, held_out=held_out, of=self._has(self._longest))
-        return np.stack([sample.frames for sample in samples if sample.frames is not None])
+    def _spread(self, count: int, *, held_out: bool) -> tuple[Group, np.ndarray]:
+        return self.draws.spread(count, held_out=held_out, of=self._has(max(self.config.vae_loss.frames)))
 
     def _has(self, stretch: int) -> Callable[[Group], bool]:
         """Whether clips of a group have so many frames."""

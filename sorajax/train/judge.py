@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,8 +31,8 @@ SHOWN = 8
 AT_ONCE = 2**17
 """Latent cells that a device works on at once, of more than one clip: a clip of 832x480 and 81 frames has as many."""
 Errors = Callable[..., tuple[jax.Array, jax.Array]]
-"""(model, latents, text, noise levels, noise, which are given their first frame, beside) -> sum of squared errors, and
-of their weights, f32 []; compiled."""
+"""(which count, model, latents, text, noise levels, noise, which are given their first frame, beside) -> sum of squared
+errors, and of their weights, f32 []; compiled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def figures(
     With ``images`` also the loss of clips that are given their first frame.
     """
     put, count, found = partial(_placed, mesh), len(clips.latents), {}
-    size = max(n for n in range(1, _at_once(mesh, clips.latents.shape[1:]) + 1) if count % n == 0)
+    size = _at_once(mesh, clips.latents.shape[1:], count)
 
     def loss(level: float, text: np.ndarray, given: bool) -> float:
         noise, total = (
@@ -74,10 +74,10 @@ def figures(
             np.zeros(2),
         )
         s, first = np.full(size, level, np.float32), np.full(size, given)
-        for rows in np.arange(count).reshape(-1, size):
+        for rows, counts in _groups(count, size):
             beside = None if clips.beside is None else put(clips.beside[rows])
             arguments = (put(x) for x in (clips.latents[rows], text[rows], s, noise[rows], first))
-            total += [float(x) for x in errors(model, *arguments, beside)]
+            total += [float(x) for x in errors(put(counts), model, *arguments, beside)]
         return float(total[0] / total[1])
 
     others = np.roll(clips.text, 1, 0)
@@ -90,9 +90,18 @@ def figures(
     return found
 
 
-def _at_once(mesh: Mesh, shape: tuple[int, ...]) -> int:
-    """Clips of latents [t, h, w, c] that the mesh works on at once."""
-    return mesh.shape["data"] * mesh.shape["fsdp"] * max(1, AT_ONCE // math.prod(shape[:-1]))
+def _at_once(mesh: Mesh, shape: tuple[int, ...], count: int) -> int:
+    """Of so many clips of latents [t, h, w, c], those that the mesh works on at once: as many on each device."""
+    devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    return devices * min(max(1, AT_ONCE // math.prod(shape[:-1])), -(-count // devices))
+
+
+def _groups(count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Numbers of clips, ``size`` at once, so that one shape is compiled; and f32 which of them count: the last clip is
+    repeated to fill the last group."""
+    for first in range(0, count, size):
+        numbers = np.arange(first, first + size)
+        yield np.minimum(numbers, count - 1), (numbers < count).astype(np.float32)
 
 
 def _placed(mesh: Mesh, x: np.ndarray) -> jax.Array:
@@ -118,9 +127,8 @@ def samples(
     condition has the fields of a ``Condition``.
     """
     put, noise = partial(_placed, mesh), np.asarray(jax.random.normal(jax.random.key(seed), (len(text), *shape)))
-    group, made = _at_once(mesh, shape), []
-    for first in range(0, len(text), group):
-        rows = np.minimum(first + np.arange(min(group, len(text))), len(text) - 1)  # full groups: compiled once
+    made = []
+    for rows, _ in _groups(len(text), _at_once(mesh, shape, len(text))):
         with jax.set_mesh(mesh):
             latents = sample(
                 model,

@@ -20,7 +20,7 @@ from sorajax.checkpoint import Checkpoints, check_shared
 from sorajax.cost import account
 from sorajax.cost.account import Cost
 from sorajax.data.loader import batches
-from sorajax.errors import CheckpointError, TrainingError
+from sorajax.errors import CheckpointError, ConfigError, TrainingError
 from sorajax.hosts import arrays
 from sorajax.train import card, resume, start
 from sorajax.train.config import TrainConfig
@@ -74,6 +74,7 @@ def _train(
     accept: Sequence[str],
 ) -> Path:
     mesh = meshes.make_mesh(**dataclasses.asdict(config.mesh))
+    _check_parts(config, mesh)
     objective = make_objective(config, model_folder, mesh)
     optimizer = make_optimizer(config.optimizer, config.steps)
 
@@ -233,6 +234,15 @@ def _warm(objective: Any, state: TrainState) -> TrainState:
     model = nnx.clone(state.model)
     objective.warm_start(model)
     return dataclasses.replace(state, model=model, ema=jax.tree.map(lambda x: x.copy(), model))
+
+
+def _check_parts(config: TrainConfig, mesh: Mesh) -> None:
+    rows, devices = config.batch // config.accumulate, mesh.shape["data"] * mesh.shape["fsdp"]
+    if config.accumulate > 1 and rows % devices:
+        raise ConfigError(
+            f"accumulate: {config.accumulate} parts of a batch of {config.batch} have {rows} clips each, which do not "
+            f"divide among {devices} devices (data x fsdp), so that each would take them all; give fewer parts"
+        )
 
 
 def _limit(guard: Guard, mesh: Mesh) -> jax.Array:

@@ -92,6 +92,8 @@ class LoraObjective:
         if not self.options.start:
             return
         lora = read(Path(self.options.start).expanduser(), self.frozen["dit"])
+        if lora.transformer not in (None, int(self.inner.part == "transformer_2")):
+            raise ConfigError(f"lora.start: {lora.path} is of the other of two transformers; see video.expert")
         changes = dict(lora.changes)
         for name, adapter in model.by_name.items():
             down, up = np.array(adapter.down[...]), np.array(adapter.up[...])

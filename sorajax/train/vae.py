@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +124,17 @@ class VaeObjective:
         samples = [self.world.sample(EVALUATION + i) for i in range(16)]
         return np.stack([s.frames for s in samples]), np.stack([s.alpha for s in samples]) > 127
 
-    def measured(self) -> np.ndarray:
-        """Clips uint8 [b, t, h, w, 3] of which the latents' mean and deviation are."""
-        return np.stack([self.world.sample(EVALUATION + i).frames for i in range(256)])
+    def measured(self) -> Iterator[np.ndarray]:
+        """Clips uint8 [b, t, h, w, 3] of which the latents' mean and deviation are, some at a time."""
+        for first in range(0, 256, 32):
+            yield np.stack([self.world.sample(EVALUATION + i).frames for i in range(first, first + 32)])
 
     def evaluate(self, model: VAE, step: int, folder: Path, *, signed: bool = True) -> dict[str, float]:
         """PSNR over whole clips, and over their objects; a sheet of originals above their reconstructions."""
         frames, objects = self.held_out()
-        back = np.concatenate([np.asarray(gather(_back(model, some)), np.uint8) for some in _groups(frames)])
+        size = at_once(frames.shape[1:])
+        parts = [frames[i : i + size] for i in range(0, len(frames), size)]
+        back = np.concatenate([np.asarray(gather(_back(model, part)), np.uint8) for part in parts])
         error = (back.astype(np.float32) - frames) ** 2
         rows = [clip for pair in zip(frames[:8], back[:8], strict=True) for clip in pair]
         if is_primary():
@@ -141,7 +144,7 @@ class VaeObjective:
 
     def export(self, model: VAE, folder: Path) -> None:
         """Write the weights, and the latents' mean and deviation by channel into the model's config."""
-        latents = np.concatenate([np.asarray(_latents(model, clips)) for clips in _groups(self.measured())])
+        latents = np.concatenate([np.asarray(_latents(model, clips)) for clips in self.measured()])
         flat = latents.reshape(-1, latents.shape[-1]).astype(np.float64)
         vae = self.config.model.vae
         if not self.config.vae_loss.decoder_only:
@@ -161,10 +164,9 @@ def _back(model: VAE, frames: jax.Array) -> jax.Array:
     return jnp.round((model.decode(model.encode(to_signed(frames))[0]) + 1) * 127.5)
 
 
-def _groups(clips: np.ndarray) -> list[np.ndarray]:
-    """Parts of clips [b, t, h, w, 3], as many at once as have ``PIXELS``; all of one size but the last."""
-    size = max(1, PIXELS // math.prod(clips.shape[1:4]))
-    return [clips[i : i + size] for i in range(0, len(clips), size)]
+def at_once(shape: tuple[int, ...]) -> int:
+    """How many clips [t, h, w, 3] are judged or measured at once."""
+    return max(1, PIXELS // math.prod(shape[:3]))
 
 
 def to_signed(frames: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from sorajax.config import ModelConfig, digest
 from sorajax.data.world import EVALUATION, World
 from sorajax.diffusion import flow
-from sorajax.errors import ConfigError
+from sorajax.errors import CheckpointError, ConfigError
 from sorajax.hosts.arrays import gather, place
 from sorajax.mesh import batch_sharding, make_mesh
 from sorajax.models.dit import DiT
@@ -189,8 +189,9 @@ class VideoObjective:
     def _errors(self) -> judge.Errors:
         """Compiled once for all evaluations."""
 
-        def sums(*arguments: Any) -> tuple[jax.Array, jax.Array]:
+        def sums(counts: jax.Array, *arguments: Any) -> tuple[jax.Array, jax.Array]:
             error, weight = self._error(*arguments)
+            weight *= counts[:, None, None, None]
             return jnp.sum(error * weight), jnp.sum(weight)
 
         return jax.jit(sums)
@@ -199,8 +200,8 @@ class VideoObjective:
         """Validation loss and text gap by noise level, and samples of fixed prompts: a sheet, and signed clips.
 
         Of a model that takes a picture there is a second sheet, of clips that begin as the held-out ones do. Samples of
-        one of two transformers are made with the other as ``source`` has it. Where the devices' memory is too small for
-        samples, beside what training keeps there, a warning says so.
+        one of two transformers are made with the other as ``source`` has it. Where there is none, or too little memory
+        for samples beside what training keeps on the devices, a warning says so.
         """
         clips = self.held_out()
         images = self.config.video.image > 0 and clips.latents.shape[1] > self.config.model.dit.patch_size[0]
@@ -210,6 +211,8 @@ class VideoObjective:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             warnings.warn(f"step {step}: no samples, the devices' memory is too small for them", stacklevel=2)
+        except CheckpointError as error:  # the other of two transformers
+            warnings.warn(f"step {step}: no samples, as there is {error}", stacklevel=2)
         return judge.figures(self._errors, model, clips, self.mesh, within=self.levels, images=images)
 
     def _show(self, model: DiT, clips: HeldOut, name: str, folder: Path, images: bool, signed: int) -> None:

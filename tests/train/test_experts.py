@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -108,6 +109,15 @@ def test_a_device_that_has_no_room_for_samples_ends_no_run(two, tmp_path, monkey
     assert "eval_loss_" in (tmp_path / "wan-i2v-a14b" / "video" / "log.jsonl").read_text()
 
 
+def test_the_first_of_two_is_trained_where_there_is_no_second_yet(two, tmp_path):
+    model = shutil.copytree(two[0], tmp_path / "runs" / "wan-i2v-a14b" / "model")
+    shutil.rmtree(model / "transformer_2")
+    config = dataclasses.replace(expert(two, video={"expert": "high"}, steps=1), start="")
+    with pytest.warns(UserWarning, match="step 1: no samples, as there is no weights in .*transformer_2"):
+        train(config, runs=tmp_path / "runs", progress=False)
+    assert "eval_loss_" in (tmp_path / "runs" / "wan-i2v-a14b" / "video" / "log.jsonl").read_text()
+
+
 def test_an_adapter_of_the_second_transformer_says_so_in_its_file(two, tmp_path):
     config = expert(two, video={"expert": "low"}, steps=2, lora=LoraConfig(rank=2))
     file = train(config, runs=tmp_path, progress=False)
@@ -115,6 +125,9 @@ def test_an_adapter_of_the_second_transformer_says_so_in_its_file(two, tmp_path)
     pipe = sorajax.load(two[0])
     pipe.load_lora(file)
     assert [fact["transformer"] for fact in pipe.loras] == [1]
+    other = expert(two, video={"expert": "high"}, steps=1, lora=LoraConfig(rank=2, start=str(file)))
+    with pytest.raises(ConfigError, match="lora-low.safetensors is of the other of two transformers"):
+        train(other, runs=tmp_path / "other", progress=False)
 
 
 def test_which_of_two_is_trained_must_be_said_and_of_one_must_not(two, tmp_path):

@@ -9,8 +9,10 @@ import pytest
 import sorajax
 from sorajax.data.shards import Shards
 from sorajax.errors import CheckpointError, ConfigError
+from sorajax.footage.augment import Augment
 from sorajax.footage.encode import encode
 from sorajax.train.config import OptimizerConfig, TrainConfig, VaeLossConfig, VideoConfig
+from sorajax.train.draws import _held_out
 from sorajax.train.footage import FootageObjective
 from sorajax.train.frames import FramesObjective
 from sorajax.train.loop import train
@@ -59,6 +61,41 @@ def test_the_frames_are_those_that_the_latents_are_of(data, model):
         assert tiny.relative(sample.latents[None], latents) < 1e-3
 
 
+def test_frames_of_copies_are_those_that_their_latents_are_of(prepared, model, tmp_path):
+    (tmp_path / "clips.jsonl").write_text((prepared / "clips.jsonl").read_text())
+    pipe = sorajax.load(model)
+    shards = Shards(encode(pipe, tmp_path, augment=Augment(flips=True, reverse=True), pixels=True, progress=False))
+    changes = set()
+    for shape, count in shards.shapes().items():
+        for sample in shards.read(shape, range(count)):
+            latents = pipe.encode_video(sample.frames[None].astype(np.float32) / 127.5 - 1)
+            assert tiny.relative(sample.latents[None], latents) < 1e-3
+            changes.add(json.dumps(sample.about["change"]))
+    assert len(changes) == 3
+
+
+@pytest.fixture
+def uneven(prepared, model, tmp_path):
+    """Shards of 40 files, of which one that is held out is the only one of the longest clips."""
+    [clip, *_] = map(json.loads, (prepared / "clips.jsonl").read_text().splitlines())
+    names = [f"{i}.mp4" for i in range(40)]
+    [kept, *_] = sorted(_held_out(set(names)))
+    clips = [clip | {"source": name, "end": clip["start"] + (1.5 if name == kept else 0.7)} for name in names]
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(one) + "\n" for one in clips))
+    return encode(sorajax.load(model), tmp_path, pixels=True, progress=False)
+
+
+def test_lengths_that_held_out_files_alone_have_are_not_trained_on(config, model, uneven):
+    assert len(Shards(uneven).shapes()) == 2
+    config = dataclasses.replace(config, video=VideoConfig(data=(str(uneven),)))
+    with pytest.raises(ConfigError, match="at most 5, which the clips have"):
+        FramesObjective(config, model)
+    objective = FramesObjective(dataclasses.replace(config, vae_loss=VaeLossConfig(frames=(5,))), model)
+    assert objective.batch(0)["frames"].shape == (4, 5, 32, 32, 3)
+    assert objective.held_out()[0].shape[1] == 5
+    assert sum(map(len, objective.measured())) == 38
+
+
 def test_shards_that_have_frames_are_kept_and_those_without_are_made_anew(prepared, model, data, tmp_path):
     [file, *_] = sorted(data.rglob("*.array_record"))
     made = file.stat().st_mtime_ns
@@ -66,7 +103,7 @@ def test_shards_that_have_frames_are_kept_and_those_without_are_made_anew(prepar
     assert file.stat().st_mtime_ns == made and Shards(data).index["pixels"]
     (tmp_path / "clips.jsonl").write_text((prepared / "clips.jsonl").read_text())
     bare = encode(sorajax.load(model), tmp_path, progress=False)
-    assert not Shards(bare).index["pixels"]
+    assert "pixels" not in Shards(bare).index
     assert Shards(encode(sorajax.load(model), tmp_path, pixels=True, progress=False)).index["pixels"]
 
 
@@ -89,7 +126,8 @@ def test_it_learns_resumes_and_leaves_a_model_whose_latents_are_measured(config,
     assert (stage / "vae-0000006.png").is_file()
     assert folders.part_digest(folder, "vae") != folders.part_digest(model, "vae")
     objective = FramesObjective(config, folder)
-    latents = np.asarray(sorajax.load(folder).encode_video(objective.measured()[:64].astype(np.float32) / 127.5 - 1))
+    clips = np.concatenate(list(objective.measured())).astype(np.float32)
+    latents = np.asarray(sorajax.load(folder).encode_video(clips / 127.5 - 1))
     np.testing.assert_allclose(latents.mean((0, 1, 2, 3)), 0, atol=0.2)
     np.testing.assert_allclose(latents.std((0, 1, 2, 3)), 1, atol=0.2)
     with pytest.raises(ConfigError, match="differs from the one in .* by vae, vae's weights; prepare it with that one"):

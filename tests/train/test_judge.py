@@ -1,6 +1,8 @@
 """How a transformer in training is judged: its samples."""
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -50,9 +52,16 @@ def test_the_loss_of_groups_is_that_of_all_at_once(folder, monkeypatch):
     whole = judge.figures(objective._errors, pipe.dit, clips, mesh, images=True)
     monkeypatch.setattr(judge, "AT_ONCE", 5 * 3 * 2 * 2)
     shapes = []
-    told = lambda *arguments: shapes.append(arguments[1].shape) or objective._errors(*arguments)  # noqa: E731
+    told = lambda *arguments: shapes.append(arguments[2].shape) or objective._errors(*arguments)  # noqa: E731
     assert judge.figures(told, pipe.dit, clips, mesh, images=True) == pytest.approx(whole, rel=1e-4, abs=1e-5)
-    assert set(shapes) == {(4, 3, 2, 2, 8)} and len(whole) == 12
+    assert set(shapes) == {(5, 3, 2, 2, 8)} and len(whole) == 12  # 32 of them: the last of seven groups is filled up
+
+
+@pytest.mark.parametrize(("count", "size"), [(8, 16), (32, 32), (33, 48), (2, 16)])
+def test_every_device_has_as_many_clips(count, size):
+    mesh: Any = SimpleNamespace(shape={"data": 4, "fsdp": 4})
+    assert judge._at_once(mesh, (21, 60, 104, 16), count) == 16  # a device can hold one of them
+    assert judge._at_once(mesh, (9, 8, 8, 16), count) == size
 
 
 def test_samples_are_of_the_prompts_that_are_asked_for(folder):

@@ -136,6 +136,8 @@ def test_a_run_goes_on_from_a_file(config, tmp_path):
     fewer = dataclasses.replace(further, lora=dataclasses.replace(lora, targets=("attn1",)))
     with pytest.raises(ConfigError, match="changes blocks.0.ffn.*, which lora.targets do not name"):
         train(fewer, runs=tmp_path / "fewer", progress=False)
+    with pytest.raises(ConfigError, match="lora.start: .*, and lora.rank is 0; give the rank of that file"):
+        LoraConfig(start=str(file))
     gone = dataclasses.replace(further, lora=dataclasses.replace(lora, start="gone.safetensors"))
     with pytest.raises(InputError, match="no LoRA at 'gone.safetensors'"):
         train(gone, runs=tmp_path / "gone", progress=False)

@@ -19,6 +19,14 @@ def check(accept=(), **changes) -> list[str]:
     return resume.check(resume.plain(RUN), resume.plain(now), FOLDER, accept)
 
 
+def test_an_autoencoder_of_before_it_could_learn_from_films_knows_that_it_did_not():
+    old = {key: value for key, value in resume.plain(RUN).items() if key != "video"}
+    assert resume.check(old, resume.plain(RUN), FOLDER) == []
+    films = dataclasses.replace(RUN, video=VideoConfig(data=("films",)))
+    with pytest.raises(CheckpointError, match="video.data"):
+        resume.check(old, resume.plain(films), FOLDER)
+
+
 def test_nothing_changed_is_nothing_said():
     assert check() == []
 

@@ -1,6 +1,9 @@
 """The training step: which numbers are of which type, and what it may not send."""
 
+import dataclasses
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ from sorajax.errors import ConfigError
 from sorajax.mesh import make_mesh
 from sorajax.models.layers import Linear
 from sorajax.train.config import OptimizerConfig, TrainConfig
+from sorajax.train.loop import _check_parts
 from sorajax.train.step import TrainState, init_state, make_optimizer, make_step
 from tests import tiny
 
@@ -82,6 +86,14 @@ def test_a_batch_in_parts_moves_weights_as_the_whole_does(parameters):
 def test_parts_that_no_batch_has_are_refused(changes, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         TrainConfig(**{"objective": "video", "model": tiny.CONFIG, **changes})
+
+
+def test_parts_that_do_not_divide_among_devices_are_refused():
+    config = TrainConfig(objective="video", model=tiny.CONFIG, batch=16, accumulate=4)
+    mesh: Any = SimpleNamespace(shape={"data": 2, "fsdp": 4})
+    with pytest.raises(ConfigError, match="have 4 clips each, which do not divide among 8 devices"):
+        _check_parts(config, mesh)
+    _check_parts(dataclasses.replace(config, accumulate=2), mesh)
 
 
 def test_parts_of_a_batch_are_of_all_its_rows_and_have_keys_of_their_own():
