@@ -63,7 +63,8 @@ class FootageObjective(VideoObjective):
 
     def held_out(self) -> HeldOut:
         """Clips of files that are not trained on."""
-        samples = self.draws.read(*self.draws.spread(32, held_out=True))
+        group, numbers = self.draws.spread(32, held_out=True)
+        samples = self.draws.read(group, np.resize(numbers, 32))  # in turn, so that neighbours' captions are others
         captions = [s.about["captions"][0] for s in samples]
         shown = [captions.index(caption) for caption in dict.fromkeys(captions)][: judge.SHOWN]
         return HeldOut(

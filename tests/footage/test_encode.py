@@ -229,6 +229,7 @@ def test_prompts_of_ones_own_are_encoded_as_captions_are(config, tmp_path):
     model, prompts = tiny.write(tmp_path / "model"), ("a red dog", "two cats")
     held_out = FootageObjective(dataclasses.replace(config, sample_prompts=prompts), model).held_out()
     assert held_out.prompts == list(prompts)
+    assert len(held_out.captions) == 32
     np.testing.assert_allclose(held_out.shown, sorajax.load(model).encode_text(list(prompts)), atol=1e-5)
 
 
