@@ -69,11 +69,8 @@ def figures(
     size = _at_once(mesh, clips.latents.shape[1:], count)
 
     def loss(level: float, text: np.ndarray, given: bool) -> float:
-        noise, total = (
-            np.asarray(jax.random.normal(jax.random.key(int(1000 * level)), clips.latents.shape)),
-            np.zeros(2),
-        )
-        s, first = np.full(size, level, np.float32), np.full(size, given)
+        noise = np.asarray(jax.random.normal(jax.random.key(int(1000 * level)), clips.latents.shape))
+        s, first, total = np.full(size, level, np.float32), np.full(size, given), np.zeros(2)
         for rows, counts in _groups(count, size):
             beside = None if clips.beside is None else put(clips.beside[rows])
             arguments = (put(x) for x in (clips.latents[rows], text[rows], s, noise[rows], first))
